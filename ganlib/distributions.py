@@ -1,0 +1,135 @@
+"""Data to learn, as samplers: `sample(n, rng)` gives a tensor (n, *shape) on the generator's device.
+
+Every sampler has `shape` (of one sample) and `extent` (lo, hi): the range to draw, the same on every axis.
+Mixtures also have `log_prob`, `means` and `sigmas`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+
+class GaussianMixture:
+    """A mixture of isotropic Gaussians in d dimensions.
+
+    means (k, d), sigmas (k,) or one number, weights (k,) or None for equal ones.
+    Raises ValueError for sigmas <= 0, negative weights, or sizes that do not agree.
+    """
+
+    def __init__(self, means, sigmas=1.0, weights=None, extent: tuple[float, float] | None = None):
+        self.means = torch.as_tensor(means, dtype=torch.get_default_dtype())
+        if self.means.dim() != 2 or not len(self.means) or not self.means.isfinite().all():
+            raise ValueError(f"means must be finite, (k, d) with k >= 1, got shape {tuple(self.means.shape)}")
+        k, d = self.means.shape
+        self.sigmas = torch.as_tensor(sigmas, dtype=self.means.dtype)
+        if self.sigmas.shape not in ((), (1,), (k,)) or not (self.sigmas > 0).all():
+            raise ValueError(f"sigmas must be one or {k} positive numbers, got {sigmas!r}")
+        self.sigmas = self.sigmas.expand(k)
+        self.weights = torch.as_tensor([1.0] * k if weights is None else weights, dtype=self.means.dtype)
+        if self.weights.shape != (k,) or (self.weights < 0).any() or not self.weights.sum() > 0:
+            raise ValueError(f"weights must be {k} non-negative numbers with a positive sum, got {weights!r}")
+        self.weights = self.weights / self.weights.sum()
+        self.shape = (d,)
+        reach = float(self.means.abs().max() + 4 * self.sigmas.max())
+        self.extent = extent or (-reach, reach)
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """n independent draws, (n, d)."""
+        which = torch.multinomial(self.weights.to(rng.device), n, replacement=True, generator=rng)
+        noise = torch.randn(n, *self.shape, generator=rng, device=rng.device, dtype=self.means.dtype)
+        return self.means.to(rng.device)[which] + self.sigmas.to(rng.device)[which, None] * noise
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) in nats for x of shape (n, d): logsumexp_k of log w_k + log N(x; mu_k, sigma_k^2 I)."""
+        means, sigmas, weights = (t.to(x) for t in (self.means, self.sigmas, self.weights))
+        squared = (x[:, None, :] - means).square().sum(dim=2) / sigmas.square()
+        log_normal = -0.5 * squared - self.shape[0] * (sigmas.log() + 0.5 * math.log(2 * math.pi))
+        return torch.logsumexp(weights.log() + log_normal, dim=1)
+
+
+class Cloud:
+    """Data without a density: `draw(n, rng)` gives tensors (n, 2)."""
+
+    def __init__(self, draw: Callable[[int, Generator], Tensor], extent: tuple[float, float]):
+        self.sample, self.extent, self.shape = draw, extent, (2,)
+
+
+def normal(mean: float = 0.0, sigma: float = 1.0) -> GaussianMixture:
+    """One Gaussian on the line."""
+    return GaussianMixture([[mean]], sigma, extent=(mean - 4 * sigma, mean + 4 * sigma))
+
+
+def mixture_1d(means: Sequence[float], sigmas=0.5, weights=None) -> GaussianMixture:
+    """A mixture of Gaussians on the line."""
+    return GaussianMixture([[m] for m in means], sigmas, weights)
+
+
+def ring(n_modes: int = 8, radius: float = 2.0, sigma: float = 0.05) -> GaussianMixture:
+    """Gaussians of equal weight, evenly spaced on a circle (Metz et al. 2017, appendix A).
+
+    The angles are 2 pi i / n for i < n: linspace(0, 2 pi, n) would put two modes on one spot.
+    Raises ValueError when n_modes < 1.
+    """
+    if n_modes < 1:
+        raise ValueError(f"n_modes must be at least 1, got {n_modes}")
+    angles = torch.arange(n_modes) * (2 * math.pi / n_modes)
+    means = radius * torch.stack([angles.cos(), angles.sin()], dim=1)
+    return GaussianMixture(means, sigma, extent=(-1.5 * radius, 1.5 * radius))
+
+
+def grid(side: int = 5, spacing: float = 1.0, sigma: float = 0.05) -> GaussianMixture:
+    """side x side Gaussians of equal weight, centred on the origin. Raises ValueError when side < 1."""
+    if side < 1:
+        raise ValueError(f"side must be at least 1, got {side}")
+    ticks = (torch.arange(side) - (side - 1) / 2) * spacing
+    reach = (side / 2 + 0.5) * spacing
+    return GaussianMixture(torch.cartesian_prod(ticks, ticks), sigma, extent=(-reach, reach))
+
+
+def moons(noise: float = 0.08) -> Cloud:
+    """Two interleaved half circles with Gaussian noise."""
+
+    def draw(n, rng):
+        angle = math.pi * torch.rand(n, generator=rng, device=rng.device)
+        side = torch.randint(2, (n,), generator=rng, device=rng.device)
+        x = torch.where(side == 0, angle.cos() - 0.5, 0.5 - angle.cos())
+        y = torch.where(side == 0, angle.sin() - 0.25, 0.25 - angle.sin())
+        return 1.3 * torch.stack([x, y], dim=1) + noise * torch.randn(n, 2, generator=rng, device=rng.device)
+
+    return Cloud(draw, (-3.0, 3.0))
+
+
+def swiss_roll(noise: float = 0.08) -> Cloud:
+    """A spiral of one and a half turns, seen from above, with Gaussian noise."""
+
+    def draw(n, rng):
+        turn = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=rng, device=rng.device))
+        curve = torch.stack([turn * turn.cos(), turn * turn.sin()], dim=1) * (2.2 / (4.5 * math.pi))
+        return curve + noise * torch.randn(n, 2, generator=rng, device=rng.device)
+
+    return Cloud(draw, (-3.0, 3.0))
+
+
+def drawn(points, noise: float = 0.05) -> Cloud:
+    """Points drawn by hand, (m, 2): a sample is one of them, chosen evenly, plus Gaussian noise.
+    Raises ValueError when there is no point, or the points are not finite pairs."""
+    points = torch.as_tensor(points, dtype=torch.get_default_dtype())
+    if points.dim() != 2 or points.shape[1] != 2 or not len(points) or not points.isfinite().all():
+        raise ValueError(f"expected finite points as rows (x, y), at least one, got {tuple(points.shape)}")
+
+    def draw(n, rng):
+        which = torch.randint(len(points), (n,), generator=rng, device=rng.device)
+        return points.to(rng.device)[which] + noise * torch.randn(n, 2, generator=rng, device=rng.device)
+
+    reach = 1.3 * float(points.abs().max()) + 4 * noise
+    return Cloud(draw, (-reach, reach))
+
+
+LINE: dict[str, Callable] = {
+    "1-D normal": lambda: normal(1.0, 0.5),
+    "1-D mixture": lambda: mixture_1d([-1.5, 0.0, 1.5], 0.2),
+}
+# A new 2-D data set is one function above and one entry here: it is then in the tests and in the lab's menu.
+PLANAR: dict[str, Callable] = {"ring": ring, "grid": grid, "moons": moons, "Swiss roll": swiss_roll}

@@ -1,0 +1,292 @@
+// The lab's view: controls, and a canvas that draws the newest packed frame when the browser has time for it.
+// It holds no state of the run: everything shown comes from the traits `scene`, `status` and `frame`.
+
+const REAL = "#0173B2", FAKE = "#D55E00", D = "#333333", G = "#029E73", GREY = "#767676";
+
+function element(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties))
+    key.includes("-") ? node.setAttribute(key, value) : (node[key] = value);
+  node.append(...children);
+  return node;
+}
+
+// frame: float32 [id, index, frames, rows, floats, bytes, step, d moves, modes, quality], rows of (step, d, g, modes),
+// then the samples as float32, then D's belief or the images as bytes.
+function unpack(view) {
+  const buffer = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
+  const [id, index, frames, rows, floats, bytes, step, dMoves, modes, quality] = new Float32Array(buffer, 0, 10);
+  const curve = new Float32Array(buffer, 40, 4 * rows);
+  const samples = new Float32Array(buffer, 40 + 16 * rows, floats);
+  const pixels = new Uint8Array(buffer, 40 + 16 * rows + 4 * floats, bytes);
+  return { id, index, frames, rows, step, dMoves, modes, quality, curve, samples, pixels };
+}
+
+// --- drawing: each function draws on the 2-D context x inside box = {left, top, width, height} ---
+
+function belief(t) { // vermilion "fake", white 1/2, blue "real"
+  const end = t < 0.5 ? [213, 94, 0] : [1, 115, 178], far = 0.5 * Math.abs(2 * t - 1);
+  return end.map((c) => 255 + (c - 255) * far);
+}
+
+// One little-endian RGBA word for each of the 256 byte values.
+const word = ([r, g, b]) => (255 << 24) | (Math.round(b) << 16) | (Math.round(g) << 8) | Math.round(r);
+const BELIEF = Uint32Array.from({ length: 256 }, (_, i) => word(belief(i / 255)));
+const GREYS = Uint32Array.from({ length: 256 }, (_, i) => word([i, i, i]));
+
+function raster(x, box, pixels, side, table, smooth) {
+  const small = raster.canvas ??= document.createElement("canvas");
+  if (small.width !== side) small.width = small.height = side;
+  const context = small.getContext("2d", { willReadFrequently: true }), image = context.createImageData(side, side);
+  const words = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < pixels.length; i++) words[i] = table[pixels[i]];
+  context.putImageData(image, 0, 0);
+  x.imageSmoothingEnabled = smooth;
+  x.drawImage(small, box.left, box.top, box.width, box.height);
+}
+
+function plane(x, box, scene, f) {
+  const side = Math.round(Math.sqrt(f.pixels.length)), flipped = new Uint8Array(f.pixels.length);
+  for (let row = 0; row < side; row++) // rows come from the bottom
+    flipped.set(f.pixels.subarray(row * side, (row + 1) * side), (side - 1 - row) * side);
+  raster(x, box, flipped, side, BELIEF, true);
+  const [lo, hi] = scene.extent, scale = box.width / (hi - lo);
+  const X = (v) => box.left + (v - lo) * scale, Y = (v) => box.top + (hi - v) * scale;
+  x.save(); x.beginPath(); x.rect(box.left, box.top, box.width, box.height); x.clip();
+  x.strokeStyle = REAL; x.lineWidth = 1.2; x.beginPath();
+  for (let i = 0; i < scene.real.length; i += 2) {
+    x.moveTo(X(scene.real[i]) + 3.5, Y(scene.real[i + 1]));
+    x.arc(X(scene.real[i]), Y(scene.real[i + 1]), 3.5, 0, 6.2832);
+  }
+  x.stroke();
+  x.strokeStyle = FAKE; x.lineWidth = 1.6; x.beginPath();
+  for (let i = 0; i < f.samples.length; i += 2) {
+    const a = X(f.samples[i]), b = Y(f.samples[i + 1]);
+    x.moveTo(a - 3, b - 3); x.lineTo(a + 3, b + 3); x.moveTo(a - 3, b + 3); x.lineTo(a + 3, b - 3);
+  }
+  x.stroke();
+  x.restore();
+  ticks(x, box, [lo, hi], [lo, hi]);
+}
+
+function line(x, box, scene, f) {
+  const [lo, hi] = scene.extent, bins = 60, counts = new Array(bins).fill(0);
+  for (const v of f.samples) if (v >= lo && v < hi) counts[Math.floor(((v - lo) / (hi - lo)) * bins)]++;
+  const heights = counts.map((c) => (c / f.samples.length) * (bins / (hi - lo)));
+  const top = 1.6 * Math.max(...scene.density, 0.6), Y = (v) => box.top + box.height * (1 - Math.min(v / top, 1));
+  const X = (i, n) => box.left + (i / n) * box.width;
+  x.fillStyle = FAKE; x.globalAlpha = 0.55;
+  heights.forEach((v, i) => x.fillRect(X(i, bins), Y(v), box.width / bins - 1, box.top + box.height - Y(v)));
+  x.globalAlpha = 1;
+  const curve = (values, colour, dash, y) => path(x, values.map((v, i) => [X(i, values.length - 1), y(v)]), colour, dash);
+  curve(scene.density, REAL, [], Y);
+  curve(Array.from(f.pixels, (v) => v / 255), D, [], (v) => box.top + box.height * (1 - v));
+  ticks(x, box, [lo, hi], [0, 1]);
+}
+
+function images(x, box, pixels) {
+  const side = 8, size = 28, width = side * size, sheet = new Uint8Array(width * width);
+  for (let n = 0; n < side * side; n++)
+    for (let row = 0; row < size; row++)
+      sheet.set(pixels.subarray((n * size + row) * size, (n * size + row + 1) * size),
+        (Math.floor(n / side) * size + row) * width + (n % side) * size);
+  raster(x, box, sheet, width, GREYS, false);
+}
+
+function path(x, points, colour, dash = []) {
+  x.strokeStyle = colour; x.lineWidth = 2.4; x.setLineDash(dash); x.beginPath();
+  let pen = false;
+  for (const [a, b] of points) {
+    if (!Number.isFinite(b)) { pen = false; continue; }
+    pen ? x.lineTo(a, b) : x.moveTo(a, b);
+    pen = true;
+  }
+  x.stroke(); x.setLineDash([]);
+}
+
+// Coloured words, one after another.
+function key(x, entries, left, top) {
+  for (const [words, colour] of entries) {
+    text(x, words, left, top, { colour, bold: true });
+    left += x.measureText(words).width + 14;
+  }
+}
+
+function text(x, words, left, top, { colour = "#222222", align = "left", size = 15, bold = false } = {}) {
+  x.font = `${bold ? "600 " : ""}${size}px system-ui, sans-serif`;
+  x.fillStyle = colour; x.textAlign = align; x.textBaseline = "middle";
+  x.fillText(words, left, top);
+}
+
+function ticks(x, box, [x0, x1], [y0, y1]) {
+  x.strokeStyle = GREY; x.lineWidth = 1; x.strokeRect(box.left, box.top, box.width, box.height);
+  const bottom = box.top + box.height, short = (v) => String(+v.toPrecision(3));
+  text(x, short(x0), box.left, bottom + 12, { colour: "#555555" });
+  text(x, short(x1), box.left + box.width, bottom + 12, { colour: "#555555", align: "right" });
+  text(x, short(y0), box.left - 5, bottom - 8, { colour: "#555555", align: "right" });
+  text(x, short(y1), box.left - 5, box.top + 8, { colour: "#555555", align: "right" });
+}
+
+function curves(x, box, scene, f) {
+  const row = (i) => f.curve.subarray(4 * i, 4 * i + 4), last = Math.max(row(f.rows - 1)[0], 1);
+  const seen = [scene.undecided];
+  for (let i = 0; i < f.rows; i++) for (const v of row(i).subarray(1, 3)) if (Number.isFinite(v)) seen.push(v);
+  seen.sort((a, b) => a - b); // the axis shows the middle 98 %: one early spike must not flatten the rest
+  const low = Math.min(0, seen[Math.floor(0.01 * seen.length)]);
+  const high = Math.max(scene.undecided, seen[Math.floor(0.99 * (seen.length - 1))]);
+  const span = (high - low) * 1.1 || 1, clamp = (v) => Math.min(Math.max(v, low), low + span);
+  const X = (step) => box.left + (step / last) * box.width;
+  const Y = (v) => box.top + box.height * (1 - (clamp(v) - low) / span);
+  ticks(x, box, [0, last], [low, low + span]);
+  path(x, [[box.left, Y(scene.undecided)], [box.left + box.width, Y(scene.undecided)]], GREY, [2, 4]);
+  const log4 = Math.abs(scene.undecided - Math.log(4)) < 1e-4;
+  text(x, log4 ? "log 4" : `undecided D: ${+scene.undecided.toPrecision(3)}`, box.left + box.width - 6,
+    Y(scene.undecided) - 10, { colour: "#555555", align: "right" });
+  for (const [column, colour, dash] of [[1, D, []], [2, G, [8, 5]]]) {
+    const points = [];
+    for (let i = 0; i < f.rows; i++) if (row(i)[column] === row(i)[column]) points.push([X(row(i)[0]), Y(row(i)[column])]);
+    path(x, points, colour, dash);
+  }
+  key(x, [["loss of D (solid)", D], ["loss of G (dashed)", G]], box.left, box.top - 14);
+  text(x, "generator moves", box.left + box.width / 2, box.top + box.height + 12, { colour: "#555555", align: "center" });
+}
+
+function modeCount(x, box, scene, f) {
+  const last = Math.max(f.curve[4 * (f.rows - 1)], 1), points = [];
+  for (let i = 0; i < f.rows; i++)
+    points.push([box.left + (f.curve[4 * i] / last) * box.width,
+      box.top + box.height * (1 - (0.94 * f.curve[4 * i + 3]) / scene.modes)]);
+  ticks(x, box, [0, last], [0, scene.modes]);
+  path(x, points, FAKE);
+  text(x, `modes covered: ${f.modes} of ${scene.modes}`, box.left, box.top - 14, { colour: "#8F3F00", bold: true });
+  text(x, `within 3 sigma: ${Math.round(100 * f.quality)} %`, box.left + box.width, box.top - 14, { align: "right" });
+}
+
+const KEYS = {
+  plane: [["○ real", REAL], ["✕ generated", FAKE]],
+  line: [["— real density", REAL], ["▮ generated", FAKE], ["— D(x), 0 to 1", D]],
+  images: [["generated, at fixed latents", "#222222"]],
+};
+
+function draw(canvas, scene, f) {
+  const width = Math.max(560, Math.min(canvas.parentElement.clientWidth || 1000, 1200)), half = width / 2;
+  const size = half - 56, height = size + 66, ratio = Math.min(2, window.devicePixelRatio || 1);
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
+    canvas.style.width = `${width}px`; canvas.style.height = `${height}px`;
+  }
+  const x = canvas.getContext("2d", { alpha: false }), left = { left: 40, top: 36, width: size, height: size };
+  x.setTransform(ratio, 0, 0, ratio, 0, 0);
+  x.fillStyle = "#FFFFFF"; x.fillRect(0, 0, width, height);
+  if (scene.kind === "plane") plane(x, left, scene, f);
+  if (scene.kind === "line") line(x, left, scene, f);
+  if (scene.kind === "images") images(x, left, f.pixels);
+  key(x, KEYS[scene.kind], left.left, 20);
+  const right = { left: half + 46, top: 36, width: half - 60, height: size };
+  if (scene.kind === "images") { // real digits above, losses below
+    const real = { ...right, width: size * 0.45, height: size * 0.45 };
+    text(x, "real", real.left, 20, { colour: REAL, bold: true });
+    images(x, real, Uint8Array.from(scene.real));
+    curves(x, { ...right, top: 36 + size * 0.58, height: size * 0.42 }, scene, f);
+  } else if (scene.modes > 1) {
+    curves(x, { ...right, height: size * 0.6 }, scene, f);
+    modeCount(x, { ...right, top: 36 + size * 0.75, height: size * 0.25 }, scene, f);
+  } else curves(x, right, scene, f);
+}
+
+function describe(scene, f) {
+  const modes = scene.modes > 1 ? `, ${f.modes} of ${scene.modes} modes covered` : "";
+  return `Step ${f.step}: generated and real samples, what D believes, and both losses${modes}`;
+}
+
+// --- the view ---
+
+function render({ model, el }) {
+  const send = (message) => model.send(message);
+  const button = (label, title, message, colour) => {
+    const node = element("button", { type: "button", textContent: label, title });
+    if (colour) node.style.background = colour;
+    node.addEventListener("click", () => send(message()));
+    return node;
+  };
+  const playing = () => model.get("status").playing;
+  const play = button("▶ Play", "Train live, or stop", () => ({ do: playing() ? "pause" : "play" }));
+  play.className = "lab-play";
+  const buttons = element("div", { className: "lab-row", role: "toolbar" }, play,
+    button("+10 rounds", "Ten rounds, then one picture", () => ({ do: "frame" })),
+    button("D move", "One step of the discriminator alone", () => ({ do: "d_move" }), D),
+    button("G move", "One step of the generator alone", () => ({ do: "g_move" }), G),
+    button("Reset", "Start again from the seed", () => ({ do: "reset" })));
+  const count = element("output", { className: "lab-count" });
+  buttons.append(count);
+
+  const scrub = element("input", { type: "range", min: 0, max: 0, step: 1, className: "lab-scrub" });
+  scrub.setAttribute("aria-label", "look back through the frames of this run");
+  scrub.addEventListener("input", () => send({ do: "look", index: +scrub.value }));
+  const where = element("span", { className: "lab-where" });
+
+  const fields = {}, settings = element("div", { className: "lab-row lab-settings" });
+  const field = (name, label, input) => {
+    input.setAttribute("aria-label", label);
+    input.addEventListener("change", () => send({ do: "set", name, value: input.value }));
+    fields[name] = input;
+    settings.append(element("label", {}, label, input));
+  };
+  const { menus, numbers } = model.get("scene");
+  for (const [name, options] of Object.entries(menus))
+    field(name, name, element("select", {}, ...options.map((o) => element("option", { value: o, textContent: o }))));
+  for (const [name, label] of Object.entries(numbers))
+    field(name, label, element("input", { type: "text", inputMode: "decimal", size: 7 }));
+
+  const canvas = element("canvas", { className: "lab-canvas", role: "img" });
+  const message = element("div", { className: "lab-message", role: "status", "aria-live": "polite" });
+  el.classList.add("lab");
+  el.append(buttons, element("div", { className: "lab-row" }, scrub, where), canvas, settings, message);
+
+  let waiting = false, told = 0;
+  const paint = () => { // at most once per screen refresh, and only the newest frame
+    waiting = false;
+    const view = model.get("frame");
+    if (!view || view.byteLength < 40) return;
+    const f = unpack(view), scene = model.get("scene");
+    draw(canvas, scene, f);
+    const newest = f.index === f.frames - 1;
+    scrub.max = f.frames - 1;
+    scrub.value = f.index;
+    const looking = newest ? "newest frame" : `looking back, frame ${f.index + 1} of ${f.frames}`;
+    const words = `${looking} (at most ${scene.history} kept)`;
+    if (where.textContent !== words) where.textContent = words;
+    count.textContent = `step ${f.step} · D moved ${f.dMoves}×`;
+    el.dataset.painted = 1 + +(el.dataset.painted || 0);
+    el.dataset.step = f.step;
+    const now = performance.now();
+    if (now - told > 400) {
+      told = now;
+      send({ do: "seen", frame: f.id });
+      scrub.setAttribute("aria-valuetext", `step ${f.step}`);
+      canvas.setAttribute("aria-label", describe(scene, f));
+    }
+  };
+  const onFrame = () => { if (!waiting) { waiting = true; requestAnimationFrame(paint); } };
+  const onStatus = () => {
+    const status = model.get("status");
+    play.textContent = status.playing ? "❚❚ Pause" : "▶ Play";
+    el.dataset.playing = status.playing;
+    message.textContent = status.message;
+    message.classList.toggle("lab-error", status.error);
+    for (const [name, input] of Object.entries(fields)) {
+      const wrong = name in status.errors;
+      input.setAttribute("aria-invalid", wrong);
+      if (!wrong && document.activeElement !== input || status.settings[name] !== input.value && !wrong)
+        input.value = status.settings[name];
+    }
+  };
+  const resized = new ResizeObserver(onFrame);
+  resized.observe(el);
+  model.on("change:frame", onFrame);
+  model.on("change:status", onStatus);
+  onStatus(); onFrame(); send({ do: "hello" });
+  return () => { resized.disconnect(); model.off("change:frame", onFrame); model.off("change:status", onStatus); };
+}
+
+export default { render };

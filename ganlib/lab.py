@@ -1,0 +1,301 @@
+"""The lab: a GAN trained live under the reader's hands.
+
+The widget pulls, training never pushes: one asyncio task on the kernel's main loop plays rounds for one frame's
+time, packs one picture, sends it, and yields. Pausing is not playing the next round. Messages from the browser
+may arrive on another thread, so they only hand a function to the main loop; no other thread touches a tensor.
+A picture is drawn from fixed latents and fixed points, so watching cannot change training.
+"""
+
+import asyncio
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import torch
+import traitlets
+from torch import Generator, nn
+
+from ganlib.distributions import LINE, PLANAR, GaussianMixture
+from ganlib.games import GAMES
+from ganlib.images import IMAGES
+from ganlib.metrics import high_quality, modes_covered
+from ganlib.networks import mlp_players
+from ganlib.training import Match, evaluate, latents
+
+DATASETS: dict[str, Callable] = {**LINE, **PLANAR, **IMAGES}
+FRAME_SECONDS = 0.041  # of training between two pictures: about 22 a second
+UNSEEN_FRAMES = 25  # stop sending when the browser is this far behind: no queue builds up
+HISTORY = 400  # frames kept for scrubbing; when full, every second one is dropped
+
+# What a reader may type, and its range: (label, type, lowest, highest).
+NUMBERS: dict[str, tuple[str, type, float, float]] = {
+    "lr_d": ("learning rate of D", float, 1e-6, 1.0),
+    "lr_g": ("learning rate of G", float, 1e-6, 1.0),
+    "k": ("k, moves of D a round", int, 1, 100),
+    "seed": ("seed", int, 0, 2**31 - 1),
+}
+
+
+class Lab(anywidget.AnyWidget):
+    """One live run. `data` is a name in `datasets` (functions that give a sampler), `objective` a name in `GAMES`.
+
+    k, the learning rates and the sizes of the networks (`networks`, passed to `mlp_players`) may be set too.
+    `advance(n)` plays n rounds at once without a browser. Raises ValueError for settings out of range.
+    """
+
+    _esm = Path(__file__).with_name("lab.js")
+    _css = Path(__file__).with_name("lab.css")
+    scene = traitlets.Dict().tag(sync=True)  # what stays for a run: menus, extent, real data
+    status = traitlets.Dict().tag(sync=True)  # playing, settings, messages
+    frame = traitlets.Bytes().tag(sync=True)  # the newest picture; one trait, so that a second view has it too
+
+    def __init__(
+        self, data: str = "ring", objective: str = "non-saturating", *,
+        lr_g: float = 1e-3, lr_d: float = 1e-3, k: int = 1, seed: int = 0,
+        batch_size: int | None = None, datasets: Mapping[str, Callable] = DATASETS, **networks,
+    ):  # fmt: skip
+        super().__init__()
+        self._datasets, self._batch_size, self._networks = datasets, batch_size, networks
+        self._menus = {"data": list(datasets), "objective": list(GAMES)}
+        self.settings: dict[str, Any] = {}
+        for name, value in dict(data=data, objective=objective, lr_g=lr_g, lr_d=lr_d, k=k, seed=seed).items():
+            self.settings[name] = self._checked(name, value)
+        self.playing, self._errors, self._task = False, {}, None
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:  # plain Python: no live play, `advance` works
+            self._loop = None
+        self.reset()
+        self.on_msg(lambda _, content, __: self._post(self._obey, content))
+
+    # --- the run ---
+
+    def reset(self, message: str = "") -> None:
+        """Start the run again from its seed, with the settings as they are."""
+        s = self.settings
+        self.data = self._datasets[s["data"]]()
+        images = len(self.data.shape) == 3
+        sizes = dict(hidden=(128, 128), activation=nn.LeakyReLU, latent_dim=32) if images else dict(activation=nn.Tanh)
+        self.G, self.D = mlp_players(self.data.shape, seed=s["seed"], **{**sizes, **self._networks})
+        self.match = Match(
+            self.G, self.D, GAMES[s["objective"]], self.data, seed=s["seed"], lr_g=s["lr_g"], lr_d=s["lr_d"],
+            batch_size=self._batch_size or (64 if images else 256),
+        )  # fmt: skip
+        rng = Generator(self.match.rng.device).manual_seed(s["seed"] + 1)
+        self._z = latents(self.G, 64 if images else 1000, rng)
+        real = self.data.sample(64 if images else 500, rng)
+        self._points = _lattice(self.data).to(real)
+        self.step = self.d_moves = 0
+        self._losses: dict[str, list] = {"d": [], "g": []}
+        self._kept: list[tuple] = []
+        self._stride, self._drawn, self._looking_at = 1, 0, None
+        undecided = GAMES[s["objective"]].objective.discriminator(torch.zeros(1), torch.zeros(1)).item()
+        self._sent = self._seen = 0
+        self.scene = {
+            "kind": "images" if images else ("line" if self.data.shape == (1,) else "plane"),
+            "menus": self._menus, "numbers": {name: spec[0] for name, spec in NUMBERS.items()},
+            "extent": list(self.data.extent), "undecided": undecided, "history": HISTORY,
+            "modes": len(self.data.means) if isinstance(self.data, GaussianMixture) else 0,
+            "means": self.data.means.tolist() if isinstance(self.data, GaussianMixture) else [],
+            "real": _bytes(real).tolist() if images else real.flatten().tolist(),
+            "density": self.data.log_prob(self._points).exp().tolist() if self.data.shape == (1,) else [],
+        }  # fmt: skip
+        self._draw()
+        self._tell(message)
+
+    def advance(self, rounds: int = 1) -> None:
+        """Play `rounds` rounds (k moves of D, one of G) and draw one frame."""
+        for _ in range(rounds):
+            self._round()
+        self._draw()
+
+    def _round(self) -> None:
+        for _ in range(self.settings["k"]):
+            self._d_move()
+        self._g_move()
+
+    def _d_move(self) -> None:
+        self._losses["d"].append(self.match.discriminator_move())
+        self.d_moves += 1
+
+    def _g_move(self) -> None:
+        self._losses["g"].append(self.match.generator_move())
+        self.step += 1
+
+    # --- the picture ---
+
+    def _draw(self) -> None:
+        """Keep the present as a frame and show it."""
+        d_loss, g_loss = (float(torch.stack(v).mean()) if v else math.nan for v in self._losses.values())
+        for player, loss, moved in (("D", d_loss, self._losses["d"]), ("G", g_loss, self._losses["g"])):
+            if moved and not math.isfinite(loss):
+                raise ValueError(
+                    f"{player}'s loss is not finite at step {self.step}: the run has diverged. "
+                    "Try a smaller learning rate, or another objective, and reset."
+                )
+        self._losses = {"d": [], "g": []}
+        fake = evaluate(self.G, self._z)
+        mixture = isinstance(self.data, GaussianMixture)
+        modes = modes_covered(fake, self.data) if mixture else math.nan
+        quality = high_quality(fake, self.data) if mixture else math.nan
+        row = (self.step, d_loss, g_loss, modes)
+        head = (self.step, self.d_moves, modes, quality)
+        if len(self.data.shape) == 3:
+            floats, pixels = b"", _bytes(fake)
+        else:
+            floats = fake[:500].cpu().numpy().astype("f4").tobytes()
+            pixels = _bytes(2 * evaluate(self.D, self._points).sigmoid() - 1)
+        self._latest = (row, head, floats, pixels.tobytes())
+        if self._drawn % self._stride == 0:
+            self._kept.append(self._latest)
+        if len(self._kept) > HISTORY:
+            self._kept, self._stride = self._kept[::2], 2 * self._stride
+        self._drawn += 1
+        self._show(None)
+
+    def _frames(self) -> list[tuple]:
+        return self._kept if self._kept[-1] is self._latest else [*self._kept, self._latest]
+
+    def _show(self, index: int | None) -> None:
+        """Send frame `index` of those kept (None: the newest)."""
+        frames = self._frames()
+        self._looking_at = index
+        index = len(frames) - 1 if index is None else min(max(int(index), 0), len(frames) - 1)
+        _, head, floats, pixels = frames[index]
+        rows = np.array([f[0] for f in frames[: index + 1]], "f4")
+        self._sent += 1
+        numbers = [self._sent, index, len(frames), len(rows), len(floats) // 4, len(pixels), *head]
+        self.frame = np.array(numbers, "f4").tobytes() + rows.tobytes() + floats + pixels
+
+    def _tell(self, message: str = "", error: bool = False) -> None:
+        self.status = {
+            "playing": self.playing, "message": message, "error": error,
+            "settings": {name: str(value) for name, value in self.settings.items()}, "errors": dict(self._errors),
+        }  # fmt: skip
+
+    # --- the controls ---
+
+    def _post(self, function: Callable, *arguments) -> None:
+        if self._loop is None:
+            self._guarded(function, *arguments)
+        else:
+            self._loop.call_soon_threadsafe(self._guarded, function, *arguments)
+
+    def _guarded(self, function: Callable, *arguments) -> None:
+        try:
+            function(*arguments)
+        except ValueError as error:
+            self._tell(str(error), error=True)
+        except Exception:  # an exception in a task is silent: show it in the widget
+            self.playing = False
+            self._tell(traceback.format_exc(limit=-3), error=True)
+
+    def _obey(self, message: dict) -> None:
+        """One message of the browser: {"do": name, ...}."""
+        match message["do"]:
+            case "seen":
+                self._seen = max(self._seen, int(message["frame"]))
+            case "hello":  # a view opened: it has the newest frame already
+                self._seen = self._sent
+            case "play":
+                self.play()
+            case "pause":
+                self.pause()
+            case "look":
+                self.pause()
+                self._show(message["index"])
+            case "set":
+                self._set(message["name"], message["value"])
+            case "reset":
+                self._errors.clear()
+                self.reset("New run.")
+            case "frame" | "d_move" | "g_move" as move:
+                self.pause()
+                {"frame": lambda: self.advance(10), "d_move": self._d_move, "g_move": self._g_move}[move]()
+                if move != "frame":
+                    self._draw()
+            case other:
+                raise ValueError(f"unknown command {other!r}")
+
+    def _checked(self, name: str, value: Any) -> Any:
+        if name in self._menus:
+            if value not in self._menus[name]:
+                raise ValueError(f"{name}: expected one of {', '.join(self._menus[name])}, got {value!r}")
+            return value
+        label, kind, low, high = NUMBERS[name]
+        try:
+            number = kind(value)
+            if number != float(value) or not low <= number <= high:
+                raise ValueError
+        except (TypeError, ValueError):
+            what = "a whole number" if kind is int else "a number"
+            raise ValueError(f"{label}: expected {what} from {low:g} to {high:g}, got {value!r}") from None
+        return number
+
+    def _set(self, name: str, value: Any) -> None:
+        self._errors.pop(name, None)
+        try:
+            value = self._checked(name, value)
+        except ValueError as error:
+            self._errors[name] = str(value)
+            raise ValueError(f"{error}. The run goes on with {self.settings[name]}.") from None
+        if value == self.settings[name]:
+            return self._tell()
+        self.settings[name] = value
+        if name in ("data", "objective", "seed"):
+            return self.reset(f"New run: {name} is now {value}.")
+        for optimiser, lr in ((self.match.opt_g, "lr_g"), (self.match.opt_d, "lr_d")):
+            optimiser.param_groups[0]["lr"] = self.settings[lr]
+        self._tell(f"{NUMBERS[name][0]} is now {value:g}; the run goes on.")
+
+    # --- play and pause ---
+
+    def play(self) -> None:
+        """Train live until `pause`; needs a running event loop, which a notebook has."""
+        if self._loop is None:
+            raise ValueError("play needs a running event loop, as in a notebook; use advance(n)")
+        if not self.playing:
+            self.playing = True
+            self._tell()
+            if self._task is None or self._task.done():
+                self._task = self._loop.create_task(self._play())  # tasks are held weakly: keep the reference
+
+    def pause(self) -> None:
+        """Stop after the round that is being played."""
+        if self.playing:
+            self.playing = False
+            self._tell()
+
+    async def _play(self) -> None:
+        while self.playing:
+            self._guarded(self._play_one_frame)
+            await asyncio.sleep(0.001)  # not 0: lets the threads that talk to the browser run
+
+    def _play_one_frame(self) -> None:
+        due = time.perf_counter() + FRAME_SECONDS
+        while time.perf_counter() < due:
+            self._round()
+        if self._sent - self._seen < UNSEEN_FRAMES:
+            try:
+                self._draw()
+            except ValueError:  # diverged
+                self.playing = False
+                raise
+
+
+def _lattice(data) -> torch.Tensor:
+    """Where D is shown: 200 points of the line, or 40 x 40 of the plane, row by row from the bottom."""
+    if data.shape == (1,):
+        return torch.linspace(*data.extent, 200)[:, None]
+    ticks = torch.linspace(*data.extent, 40)
+    return torch.cartesian_prod(ticks, ticks).flip(1)
+
+
+def _bytes(values: torch.Tensor) -> np.ndarray:
+    """[-1, 1] -> 0..255."""
+    return ((values.flatten().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()

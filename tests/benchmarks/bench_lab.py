@@ -1,0 +1,72 @@
+"""How smooth the lab is: frames shown a second, share of unwatched training speed, time from click to stop.
+
+Run on a quiet machine: pytest -n 0 -s tests/benchmarks/bench_lab.py
+"""
+
+import json
+import statistics
+import time
+
+import pytest
+
+SETUP = """import json, time, torch
+torch.set_num_threads(1)
+from ganlib.lab import Lab
+began = time.perf_counter()
+lab = Lab(data={data!r})
+first_picture = time.perf_counter() - began
+lab.advance(50)"""
+UNWATCHED = """step, began = lab.step, time.perf_counter()
+while time.perf_counter() - began < 3:
+    lab._round()
+print(json.dumps(dict(rate=(lab.step - step) / (time.perf_counter() - began), first=first_picture)))"""
+SHOW = "lab"
+
+
+def run_code(notebook, code: str) -> str:
+    """Run code in the notebook's kernel, silently to the page, and return what it printed."""
+    return notebook.page.evaluate(
+        """async code => { let out = '';
+             const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+             const future = kernel.requestExecute({code});
+             future.onIOPub = m => { if (m.content.text) out += m.content.text; };
+             await future.done; return out }""",
+        code,
+    )
+
+
+@pytest.mark.parametrize("data", ["ring", "digits"])
+def test_smoothness(open_notebook, data):
+    notebook = open_notebook([SETUP.format(data=data), SHOW]).run_all()
+    page = notebook.page
+    page.locator(".lab-canvas").wait_for()
+    page.locator(".lab-play").scroll_into_view_if_needed()
+    rows = []
+    for _ in range(5):
+        unwatched = json.loads(run_code(notebook, UNWATCHED))
+        page.locator(".lab-play").click()
+        time.sleep(1)
+        read = "() => [performance.now(), +document.querySelector('.lab').dataset.painted, +document.querySelector('.lab').dataset.step]"
+        t0, painted0, step0 = page.evaluate(read)
+        time.sleep(4)
+        t1, painted1, step1 = page.evaluate(read)
+        # the click's own time: from the browser's click event to the kernel's state having come back
+        pause = page.evaluate(
+            """() => new Promise(resolve => { const lab = document.querySelector('.lab'), began = performance.now();
+                 new MutationObserver(() => lab.dataset.playing === 'false' && resolve(performance.now() - began))
+                   .observe(lab, {attributes: true}); lab.querySelector('.lab-play').click(); })"""
+        )
+        seconds = (t1 - t0) / 1000
+        rows.append(
+            (
+                (painted1 - painted0) / seconds,
+                (step1 - step0) / seconds / unwatched["rate"],
+                pause,
+                unwatched["rate"],
+            )
+        )
+    fps, share, pause, rate = (statistics.median(column) for column in zip(*rows, strict=True))
+    print(
+        f"\n{data}: first picture {unwatched['first']:.2f} s, {fps:.1f} frames/s shown, {100 * share:.0f} % of the unwatched "
+        f"{rate:.0f} rounds/s, pause {pause:.0f} ms (slowest {max(r[2] for r in rows):.0f})"
+    )

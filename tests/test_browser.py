@@ -1,0 +1,116 @@
+"""The course as a reader meets it: JupyterLab in a real browser."""
+
+import os
+import re
+from pathlib import Path
+
+from conftest import ROOT
+from playwright.sync_api import expect
+
+SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", ROOT / "artifacts"))
+PAINTED = "canvas => { let sum = 0; for (const v of canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data) sum = (sum * 31 + v) % 4294967291; return sum }"
+
+
+class LabOnPage:
+    """The lab as a hand and an eye meet it."""
+
+    def __init__(self, notebook):
+        self.notebook, self.root = notebook, notebook.page.locator(".lab").first
+        self.root.locator("canvas").wait_for()
+        self.root.scroll_into_view_if_needed()
+
+    def press(self, name: str):
+        self.root.get_by_role("button", name=name).click()
+
+    def counts(self) -> tuple[int, int]:
+        step, d_moves = re.findall(r"\d+", self.root.locator(".lab-count").inner_text())
+        return int(step), int(d_moves)
+
+    def expect_counts(self, step: int, d_moves: int):
+        expect(self.root.locator(".lab-count")).to_have_text(f"step {step} · D moved {d_moves}×")
+
+    def expect_playing(self, playing: bool):
+        expect(self.root).to_have_attribute("data-playing", str(playing).lower())
+
+    def expect_message(self, words: str):
+        expect(self.root.locator(".lab-message")).to_contain_text(words)
+
+    def wait_for_step(self, step: int):
+        self.notebook.page.wait_for_function(
+            "([lab, step]) => +lab.dataset.step >= step",
+            arg=[self.root.element_handle(), step],
+            timeout=30_000,
+        )
+
+    def picture(self) -> int:
+        return self.root.locator("canvas").evaluate(PAINTED)
+
+    def choose(self, label: str, value: str):
+        self.root.get_by_label(label, exact=True).select_option(value)
+
+    def type(self, label: str, value: str):
+        box = self.root.get_by_label(label, exact=True)
+        box.fill(value)
+        box.press("Enter")
+
+    def screenshot(self, name: str):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.root.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def test_the_lab_in_notebook_03(open_notebook):
+    """Play, pause, both single moves, look back, new settings, nonsense, another objective, digits, reset."""
+    notebook = open_notebook(ROOT / "notebooks" / "03_vanilla_gan.ipynb").run_all()
+    lab = LabOnPage(notebook)
+    lab.expect_counts(0, 0)
+    first = lab.picture()
+
+    lab.press("Play")
+    lab.expect_playing(True)
+    lab.wait_for_step(300)
+    lab.press("Pause")
+    lab.expect_playing(False)
+    assert lab.picture() != first
+    step, d_moves = lab.counts()
+    assert step == d_moves >= 300
+    lab.screenshot("03-ring")
+
+    lab.press("D move")
+    lab.expect_counts(step, d_moves + 1)
+    lab.press("G move")
+    lab.expect_counts(step + 1, d_moves + 1)
+    lab.press("+10 rounds")
+    lab.expect_counts(step + 11, d_moves + 11)
+
+    newest = lab.picture()
+    lab.root.get_by_label("look back").press("Home")
+    lab.expect_counts(0, 0)
+    assert lab.picture() != newest
+    lab.root.get_by_label("look back").press("End")
+    lab.expect_counts(step + 11, d_moves + 11)
+
+    for nonsense in ("", "-1", "1000", "abc"):
+        lab.type("learning rate of D", nonsense)
+        lab.expect_message("learning rate of D: expected a number from 1e-06 to 1")
+    lab.expect_counts(step + 11, d_moves + 11)  # the run stands where it stood
+    lab.type("learning rate of D", "0.0005")
+    lab.expect_message("learning rate of D is now 0.0005; the run goes on.")
+
+    lab.press("Play")
+    lab.choose("objective", "hinge")
+    lab.expect_message("New run: objective is now hinge.")
+    lab.expect_playing(True)  # a new run goes on playing
+    lab.press("Pause")
+    lab.expect_playing(False)
+    lab.press("Reset")
+    lab.expect_counts(0, 0)
+
+    lab.choose("data", "digits")
+    lab.press("Play")
+    lab.wait_for_step(50)
+    lab.press("Pause")
+    lab.expect_playing(False)
+    lab.screenshot("03-digits")
+    assert notebook.error_text() == ""
+    assert notebook.errors == []
+    assert notebook.external == []

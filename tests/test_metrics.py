@@ -1,0 +1,123 @@
+"""Metrics on samplers whose coverage is known."""
+
+import math
+
+import pytest
+import torch
+
+from ganlib.distributions import GaussianMixture, grid, ring
+from ganlib.metrics import high_quality, jsd, modes_covered
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("mixture", "modes"), [(ring(), 8), (grid(), 25)], ids=["ring", "grid"])
+def test_a_perfect_sampler(mixture, modes):
+    """Every mode, and the share of a 2-D Gaussian within 3 sigmas, 1 - exp(-9/2), up to four standard errors."""
+    n, share = 20_000, 1 - math.exp(-4.5)
+    samples = mixture.sample(n, rng())
+    assert modes_covered(samples, mixture) == modes
+    assert abs(high_quality(samples, mixture) - share) < 4 * math.sqrt(share * (1 - share) / n)
+
+
+def test_a_collapsed_sampler():
+    samples = ring().means[3].expand(500, 2)
+    assert modes_covered(samples, ring()) == 1
+    assert high_quality(samples, ring()) == 1
+
+
+def test_samples_between_the_modes_cover_nothing():
+    assert modes_covered(torch.zeros(500, 2), ring()) == 0
+    assert high_quality(torch.zeros(500, 2), ring()) == 0
+
+
+@pytest.mark.parametrize(
+    "samples", [torch.empty(0, 2), torch.full((10, 2), math.nan)], ids=["none", "diverged"]
+)
+def test_nothing_covers_nothing(samples):
+    assert modes_covered(samples, ring()) == 0
+    assert high_quality(samples, ring()) == 0
+
+
+@pytest.mark.parametrize(
+    ("mixture", "needed"), [(ring(), 100), (grid(), 32)], ids=["ring 1 %", "grid 0.32 %"]
+)
+def test_a_mode_counts_from_its_threshold_on(mixture, needed):
+    n = 10_000
+    for held, modes in ((needed - 1, 1), (needed, 2)):
+        samples = torch.cat([mixture.means[0].expand(n - held, 2), mixture.means[1].expand(held, 2)])
+        assert modes_covered(samples, mixture) == modes
+
+
+def test_share_and_radius_can_be_chosen():
+    mixture = ring(sigma=0.1)
+    samples = torch.cat([mixture.means[0].expand(9, 2), mixture.means[1:2] + torch.tensor([0.25, 0.0])])
+    assert modes_covered(samples, mixture) == 2
+    assert modes_covered(samples, mixture, share=0.2) == 1
+    assert modes_covered(samples, mixture, within=2) == 1
+    assert high_quality(samples, mixture, within=2) == pytest.approx(0.9)
+
+
+def test_distances_are_in_units_of_each_modes_own_sigma():
+    mixture = GaussianMixture([[0.0], [1.0]], sigmas=[0.01, 1.0])
+    assert (
+        modes_covered(torch.full((10, 1), 0.1), mixture) == 1
+    )  # 10 sigmas from the near mode, 0.9 from the far
+    assert high_quality(torch.full((10, 1), 0.1), mixture) == 1
+
+
+# ---- Jensen-Shannon divergence -------------------------------------------------------------------------------
+
+
+def uniform(low, high):
+    return lambda x: (low <= x <= high) / (high - low)
+
+
+def gauss(mean, sigma):
+    return lambda x: math.exp(-0.5 * ((x - mean) / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
+
+
+@pytest.mark.parametrize("overlap", [0, 0.25, 1])
+def test_jsd_of_overlapping_uniforms(overlap):
+    """Two unit intervals: log 2 for the share that does not overlap, nothing for the rest."""
+    edges = sorted({0.0, 1.0 - overlap, 1.0, 2.0 - overlap})
+    value = jsd(uniform(0, 1), uniform(1 - overlap, 2 - overlap), edges)
+    assert value == pytest.approx((1 - overlap) * math.log(2), abs=1e-9)
+
+
+def test_jsd_agrees_with_a_monte_carlo_estimate():
+    n, p, q = 40_000, GaussianMixture([[0.0], [3.0]], [1.0, 0.5]), GaussianMixture([[1.0]], 0.8)
+
+    def term(x, a, b):  # log of a over the middle, at draws from a
+        return a.log_prob(x).sub(torch.logaddexp(a.log_prob(x), b.log_prob(x))).double() + math.log(2)
+
+    terms = term(p.sample(n, rng(1)), p, q), term(q.sample(n, rng(2)), q, p)
+    estimate = sum(t.mean() for t in terms) / 2
+    error = math.sqrt(sum(t.var() for t in terms) / n) / 2
+    exact = jsd(lambda x: 0.5 * (gauss(0, 1)(x) + gauss(3, 0.5)(x)), gauss(1, 0.8), [-10, 0, 3, 10])
+    assert abs(estimate - exact) < 4 * error
+
+
+def test_jsd_is_symmetric_and_between_0_and_log_2():
+    p, q, edges = gauss(0, 1), gauss(2, 0.5), [-math.inf, 0, 2, math.inf]
+    assert jsd(p, p, edges) == pytest.approx(0, abs=1e-12)
+    assert jsd(p, q, edges) == pytest.approx(jsd(q, p, edges), abs=1e-12)
+    assert 0 < jsd(p, q, edges) < math.log(2)
+    assert jsd(gauss(-50, 1), gauss(50, 1), [-90, -50, 0, 50, 90]) == pytest.approx(math.log(2), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("p", "edges", "expected"),
+    [
+        (gauss(0, 1), [0], "edges must be"),
+        (gauss(0, 1), [1, 1], "edges must be"),
+        (gauss(0, 1), [3, -3], "edges must be"),
+        (gauss(0, 1), [0, 10], "p must integrate to 1"),
+        (lambda x: 2 * gauss(0, 1)(x), [-10, 0, 10], "p must integrate to 1"),
+    ],
+)
+def test_jsd_refuses_what_is_no_density(p, edges, expected):
+    with pytest.raises(ValueError, match=expected):
+        jsd(p, gauss(0, 1), edges)

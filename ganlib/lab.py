@@ -11,6 +11,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ganlib.networks import mlp_players
 from ganlib.training import Match, evaluate, latents
 
 DATASETS: dict[str, Callable] = {**LINE, **PLANAR, **IMAGES}
+ACTIVATIONS = {"tanh": nn.Tanh, "ReLU": nn.ReLU, "leaky ReLU": partial(nn.LeakyReLU, 0.2)}
 FRAME_SECONDS = 0.041  # of training between two pictures: about 22 a second
 UNSEEN_FRAMES = 25  # stop sending when the browser is this far behind: no queue builds up
 HISTORY = 400  # frames kept for scrubbing; when full, every second one is dropped
@@ -44,7 +46,8 @@ NUMBERS: dict[str, tuple[str, type, float, float]] = {
 class Lab(anywidget.AnyWidget):
     """One live run. `data` is a name in `datasets` (functions that give a sampler), `objective` a name in `GAMES`.
 
-    k, the learning rates and the sizes of the networks (`networks`, passed to `mlp_players`) may be set too.
+    `activation` is a name in `ACTIVATIONS` (None: tanh for points, leaky ReLU for images); k, the learning rates,
+    the batch size and the networks (`latent_dim`, `hidden`, passed to `mlp_players`) may be set too.
     `advance(n)` plays n rounds at once without a browser. Raises ValueError for settings out of range.
     """
 
@@ -56,15 +59,16 @@ class Lab(anywidget.AnyWidget):
 
     def __init__(
         self, data: str = "ring", objective: str = "non-saturating", *,
-        lr_g: float = 1e-3, lr_d: float = 1e-3, k: int = 1, seed: int = 0,
+        lr_g: float = 1e-3, lr_d: float = 1e-3, k: int = 1, seed: int = 0, activation: str | None = None,
         batch_size: int | None = None, datasets: Mapping[str, Callable] = DATASETS, **networks,
     ):  # fmt: skip
         super().__init__()
         self._datasets, self._batch_size, self._networks = datasets, batch_size, networks
-        self._menus = {"data": list(datasets), "objective": list(GAMES)}
-        self.settings: dict[str, Any] = {}
-        for name, value in dict(data=data, objective=objective, lr_g=lr_g, lr_d=lr_d, k=k, seed=seed).items():
-            self.settings[name] = self._checked(name, value)
+        self._menus = {"data": list(datasets), "objective": list(GAMES), "activation": list(ACTIVATIONS)}
+        self.settings: dict[str, Any] = {"data": self._checked("data", data)}
+        activation = activation or self._usual_activation()
+        given = dict(objective=objective, activation=activation, lr_g=lr_g, lr_d=lr_d, k=k, seed=seed)
+        self.settings |= {name: self._checked(name, value) for name, value in given.items()}
         self.playing, self._errors, self._task = False, {}, None
         try:
             self._loop = asyncio.get_running_loop()
@@ -80,8 +84,8 @@ class Lab(anywidget.AnyWidget):
         s = self.settings
         self.data = self._datasets[s["data"]]()
         images = len(self.data.shape) == 3
-        sizes = dict(hidden=(128, 128), activation=nn.LeakyReLU, latent_dim=32) if images else dict(activation=nn.Tanh)
-        self.G, self.D = mlp_players(self.data.shape, seed=s["seed"], **{**sizes, **self._networks})
+        networks = {"hidden": (128, 128) if images else (64, 64), "activation": ACTIVATIONS[s["activation"]]}
+        self.G, self.D = mlp_players(self.data.shape, seed=s["seed"], **networks | self._networks)
         self.match = Match(
             self.G, self.D, GAMES[s["objective"]], self.data, seed=s["seed"], lr_g=s["lr_g"], lr_d=s["lr_d"],
             batch_size=self._batch_size or (64 if images else 256),
@@ -222,6 +226,9 @@ class Lab(anywidget.AnyWidget):
             case other:
                 raise ValueError(f"unknown command {other!r}")
 
+    def _usual_activation(self) -> str:
+        return "leaky ReLU" if len(self._datasets[self.settings["data"]]().shape) == 3 else "tanh"
+
     def _checked(self, name: str, value: Any) -> Any:
         if name in self._menus:
             if value not in self._menus[name]:
@@ -247,7 +254,12 @@ class Lab(anywidget.AnyWidget):
         if value == self.settings[name]:
             return self._tell()
         self.settings[name] = value
-        if name in ("data", "objective", "seed"):
+        if name == "data":
+            usual = self._usual_activation()
+            images = len(self.data.shape) == 3
+            if (usual == "leaky ReLU") != images:  # between points and images the networks change too
+                self.settings["activation"] = usual
+        if name in ("data", "objective", "activation", "seed"):
             return self.reset(f"New run: {name} is now {value}.")
         for optimiser, lr in ((self.match.opt_g, "lr_g"), (self.match.opt_d, "lr_d")):
             optimiser.param_groups[0]["lr"] = self.settings[lr]

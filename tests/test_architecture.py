@@ -206,15 +206,18 @@ class TestForm:
     def test_title_carries_the_number(self, notebook):
         assert notebook.headings[0].startswith(f"{notebook.number} · ")
 
-    def test_opening_and_closing_sections_stand_in_their_order(self, notebook):
-        required = ["What you will learn", "Exercises", "Summary", "References", "Solutions"]
-        assert [heading for heading in notebook.headings if heading in required] == required
-        opening = notebook.prose.split(required[0])[0]
-        assert "rerequisites" in opening and "two cores" in opening
+    def test_opening_says_what_is_needed_and_what_is_learned(self, notebook):
+        """The first cell: the question, prerequisites, time, and three or four claims that a cell checks."""
+        opening = notebook.cells[0].source
+        assert "**" in opening and "?" in opening
+        assert re.search(r"(?i)prerequisites|before you start", opening)
+        assert "two cores" in opening
+        _, claims = opening.split("What you will learn")
+        assert 3 <= len(re.findall(r"(?m)^(?:[-*]|\d+\.) ", claims)) <= 4
 
-    def test_three_or_four_claims(self, notebook):
-        learn = notebook.prose.split("What you will learn")[1].split("\n#")[0]
-        assert 3 <= len(re.findall(r"(?m)^(?:[-*]|\d+\.) ", learn)) <= 4
+    def test_closing_sections_stand_in_their_order(self, notebook):
+        closing = ["Exercises", "Summary", "References", "Solutions"]
+        assert notebook.headings[-4:] == closing
 
 
 class TestFigures:

@@ -112,7 +112,7 @@ def swiss_roll(noise: float = 0.08) -> Cloud:
     return Cloud(draw, (-3.0, 3.0))
 
 
-def drawn(points, noise: float = 0.05) -> Cloud:
+def drawn(points, noise: float = 0.05, extent: tuple[float, float] | None = None) -> Cloud:
     """Points drawn by hand, (m, 2): a sample is one of them, chosen evenly, plus Gaussian noise.
     Raises ValueError when there is no point, or the points are not finite pairs."""
     points = torch.as_tensor(points, dtype=torch.get_default_dtype())
@@ -124,7 +124,7 @@ def drawn(points, noise: float = 0.05) -> Cloud:
         return points.to(rng.device)[which] + noise * torch.randn(n, 2, generator=rng, device=rng.device)
 
     reach = 1.3 * float(points.abs().max()) + 4 * noise
-    return Cloud(draw, (-reach, reach))
+    return Cloud(draw, extent or (-reach, reach))
 
 
 LINE: dict[str, Callable] = {

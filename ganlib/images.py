@@ -83,7 +83,7 @@ def _load(name: str, folder: str | Path | None, names: Sequence[str]) -> Images:
         _reject(labels_file, f"expected {len(images)} labels, one for each image, got {len(labels)}")
     if labels.max() >= len(names):
         _reject(labels_file, f"expected labels below {len(names)}, got {labels.max()}")
-    return Images(images[:, None].float() / 127.5 - 1, labels.long(), names)
+    return Images(images[:, None].to(torch.get_default_dtype()) / 127.5 - 1, labels.long(), names)
 
 
 def _find(folder: Path, name: str) -> Path:

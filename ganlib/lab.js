@@ -178,6 +178,8 @@ function draw(canvas, scene, f) {
   const x = canvas.getContext("2d", { alpha: false }), left = { left: 40, top: 36, width: size, height: size };
   x.setTransform(ratio, 0, 0, ratio, 0, 0);
   x.fillStyle = "#FFFFFF"; x.fillRect(0, 0, width, height);
+  canvas.plane = { box: left, extent: scene.extent };
+  canvas.style.cursor = scene.drawable ? "crosshair" : "";
   if (scene.kind === "plane") plane(x, left, scene, f);
   if (scene.kind === "line") line(x, left, scene, f);
   if (scene.kind === "images") images(x, left, f.pixels);
@@ -228,7 +230,12 @@ function render({ model, el }) {
   const fields = {}, settings = element("div", { className: "lab-row lab-settings" });
   const field = (name, label, input) => {
     input.setAttribute("aria-label", label);
-    input.addEventListener("change", () => send({ do: "set", name, value: input.value }));
+    const submit = () => {
+      const { settings, errors } = model.get("status");
+      if (input.value !== settings[name] || name in errors) send({ do: "set", name, value: input.value });
+    };
+    input.addEventListener("change", submit);
+    input.addEventListener("keydown", (event) => { if (event.key === "Enter") submit(); });
     fields[name] = input;
     settings.append(element("label", {}, label, input));
   };
@@ -241,15 +248,46 @@ function render({ model, el }) {
   const canvas = element("canvas", { className: "lab-canvas", role: "img" });
   const message = element("div", { className: "lab-message", role: "status", "aria-live": "polite" });
   el.classList.add("lab");
+  el.setAttribute("data-lm-suppress-shortcuts", "true"); // keys pressed here are not JupyterLab's
+  el.addEventListener("keydown", (event) => event.stopPropagation());
   el.append(buttons, element("div", { className: "lab-row" }, scrub, where), canvas, settings, message);
+
+  // Drawing data: a stroke adds points, and its end sends them all.
+  let stroke = null, points = [];
+  const clear = button("Clear the drawing", "Forget the drawn points and draw new ones", () => ({ do: "pause" }));
+  clear.className = "lab-clear";
+  clear.addEventListener("click", () => { points = []; message.textContent = "Draw on the left square with the mouse."; });
+  buttons.insertBefore(clear, count);
+  const add = (event) => {
+    const { box, extent: [lo, hi] } = canvas.plane, at = canvas.getBoundingClientRect();
+    const x = lo + ((event.clientX - at.left - box.left) / box.width) * (hi - lo);
+    const y = hi - ((event.clientY - at.top - box.top) / box.height) * (hi - lo);
+    if (x < lo || x > hi || y < lo || y > hi || stroke.length + points.length >= 2000) return;
+    stroke.push([x, y]);
+    const c = canvas.getContext("2d");
+    c.fillStyle = REAL; c.beginPath();
+    c.arc(event.clientX - at.left, event.clientY - at.top, 4, 0, 6.2832); c.fill();
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    if (!model.get("scene").drawable) return;
+    canvas.setPointerCapture(event.pointerId);
+    stroke = []; send({ do: "pause" }); add(event);
+  });
+  canvas.addEventListener("pointermove", (event) => { if (stroke) add(event); });
+  canvas.addEventListener("pointerup", () => {
+    if (stroke?.length) { points = [...points, ...stroke]; send({ do: "points", points }); }
+    stroke = null;
+  });
 
   let waiting = false, told = 0;
   const paint = () => { // at most once per screen refresh, and only the newest frame
     waiting = false;
+    if (stroke) return; // the picture waits for the hand
     const view = model.get("frame");
     if (!view || view.byteLength < 40) return;
     const f = unpack(view), scene = model.get("scene");
     draw(canvas, scene, f);
+    clear.hidden = !scene.drawable;
     const newest = f.index === f.frames - 1;
     scrub.max = f.frames - 1;
     scrub.value = f.index;

@@ -21,14 +21,16 @@ import torch
 import traitlets
 from torch import Generator, nn
 
-from ganlib.distributions import LINE, PLANAR, GaussianMixture
+from ganlib.distributions import LINE, PLANAR, GaussianMixture, drawn
 from ganlib.games import GAMES
 from ganlib.images import IMAGES
 from ganlib.metrics import high_quality, modes_covered
 from ganlib.networks import mlp_players
 from ganlib.training import Match, evaluate, latents
 
-DATASETS: dict[str, Callable] = {**LINE, **PLANAR, **IMAGES}
+DRAWN = "drawn by hand"
+DATASETS: dict[str, Callable] = {**LINE, **PLANAR, DRAWN: lambda: drawn([[0.0, 0.0]]), **IMAGES}
+SMILE = [[2 * math.sin(a), -2 * math.cos(a)] for a in np.linspace(-1.2, 1.2, 24)] + [[-0.9, 1.2], [0.9, 1.2]]
 ACTIVATIONS = {"tanh": nn.Tanh, "ReLU": nn.ReLU, "leaky ReLU": partial(nn.LeakyReLU, 0.2)}
 FRAME_SECONDS = 0.041  # of training between two pictures: about 22 a second
 UNSEEN_FRAMES = 25  # stop sending when the browser is this far behind: no queue builds up
@@ -38,7 +40,7 @@ HISTORY = 400  # frames kept for scrubbing; when full, every second one is dropp
 NUMBERS: dict[str, tuple[str, type, float, float]] = {
     "lr_d": ("learning rate of D", float, 1e-6, 1.0),
     "lr_g": ("learning rate of G", float, 1e-6, 1.0),
-    "k": ("k, moves of D a round", int, 1, 100),
+    "k": ("k, moves of D", int, 1, 100),
     "seed": ("seed", int, 0, 2**31 - 1),
 }
 
@@ -48,14 +50,17 @@ class Lab(anywidget.AnyWidget):
 
     `activation` is a name in `ACTIVATIONS` (None: tanh for points, leaky ReLU for images); k, the learning rates,
     the batch size and the networks (`latent_dim`, `hidden`, passed to `mlp_players`) may be set too.
-    `advance(n)` plays n rounds at once without a browser. Raises ValueError for settings out of range.
+    `advance(n)` plays n rounds at once without a browser. Sets PyTorch to one CPU thread.
+    Raises ValueError for settings out of range.
     """
 
     _esm = Path(__file__).with_name("lab.js")
     _css = Path(__file__).with_name("lab.css")
     scene = traitlets.Dict().tag(sync=True)  # what stays for a run: menus, extent, real data
     status = traitlets.Dict().tag(sync=True)  # playing, settings, messages
-    frame = traitlets.Bytes().tag(sync=True)  # the newest picture; one trait, so that a second view has it too
+    frame = traitlets.Bytes().tag(
+        sync=True
+    )  # the newest picture; one trait, so that a second view has it too
 
     def __init__(
         self, data: str = "ring", objective: str = "non-saturating", *,
@@ -63,6 +68,8 @@ class Lab(anywidget.AnyWidget):
         batch_size: int | None = None, datasets: Mapping[str, Callable] = DATASETS, **networks,
     ):  # fmt: skip
         super().__init__()
+        # The browser that shows the lab needs the other core: two threads made the same step up to 20 times slower.
+        torch.set_num_threads(1)
         self._datasets, self._batch_size, self._networks = datasets, batch_size, networks
         self._menus = {"data": list(datasets), "objective": list(GAMES), "activation": list(ACTIVATIONS)}
         self.settings: dict[str, Any] = {"data": self._checked("data", data)}
@@ -70,6 +77,7 @@ class Lab(anywidget.AnyWidget):
         given = dict(objective=objective, activation=activation, lr_g=lr_g, lr_d=lr_d, k=k, seed=seed)
         self.settings |= {name: self._checked(name, value) for name, value in given.items()}
         self.playing, self._errors, self._task = False, {}, None
+        self._drawing = SMILE  # until the reader draws
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:  # plain Python: no live play, `advance` works
@@ -83,6 +91,8 @@ class Lab(anywidget.AnyWidget):
         """Start the run again from its seed, with the settings as they are."""
         s = self.settings
         self.data = self._datasets[s["data"]]()
+        if s["data"] == DRAWN:
+            self.data = drawn(self._drawing, extent=(-3.0, 3.0))
         images = len(self.data.shape) == 3
         networks = {"hidden": (128, 128) if images else (64, 64), "activation": ACTIVATIONS[s["activation"]]}
         self.G, self.D = mlp_players(self.data.shape, seed=s["seed"], **networks | self._networks)
@@ -107,6 +117,7 @@ class Lab(anywidget.AnyWidget):
             "modes": len(self.data.means) if isinstance(self.data, GaussianMixture) else 0,
             "means": self.data.means.tolist() if isinstance(self.data, GaussianMixture) else [],
             "real": _bytes(real).tolist() if images else real.flatten().tolist(),
+            "drawable": s["data"] == DRAWN,
             "density": self.data.log_prob(self._points).exp().tolist() if self.data.shape == (1,) else [],
         }  # fmt: skip
         self._draw()
@@ -218,6 +229,8 @@ class Lab(anywidget.AnyWidget):
             case "reset":
                 self._errors.clear()
                 self.reset("New run.")
+            case "points":
+                self._draw_by_hand(message["points"])
             case "frame" | "d_move" | "g_move" as move:
                 self.pause()
                 {"frame": lambda: self.advance(10), "d_move": self._d_move, "g_move": self._g_move}[move]()
@@ -245,25 +258,35 @@ class Lab(anywidget.AnyWidget):
         return number
 
     def _set(self, name: str, value: Any) -> None:
-        self._errors.pop(name, None)
+        mended = self._errors.pop(name, None)
         try:
             value = self._checked(name, value)
         except ValueError as error:
             self._errors[name] = str(value)
             raise ValueError(f"{error}. The run goes on with {self.settings[name]}.") from None
-        if value == self.settings[name]:
-            return self._tell()
+        if value == self.settings[name]:  # Enter and leaving the field both send the value
+            return self._tell() if mended else None
         self.settings[name] = value
         if name == "data":
             usual = self._usual_activation()
             images = len(self.data.shape) == 3
             if (usual == "leaky ReLU") != images:  # between points and images the networks change too
                 self.settings["activation"] = usual
+        if name == "objective":
+            self.settings["k"] = GAMES[value].n_critic
         if name in ("data", "objective", "activation", "seed"):
             return self.reset(f"New run: {name} is now {value}.")
         for optimiser, lr in ((self.match.opt_g, "lr_g"), (self.match.opt_d, "lr_d")):
             optimiser.param_groups[0]["lr"] = self.settings[lr]
         self._tell(f"{NUMBERS[name][0]} is now {value:g}; the run goes on.")
+
+    def _draw_by_hand(self, points: list) -> None:
+        if len(points) > 2000:
+            raise ValueError(f"expected at most 2000 drawn points, got {len(points)}")
+        drawn(points)  # refuses nonsense before anything changes
+        self._drawing = points
+        self.settings["data"] = DRAWN
+        self.reset(f"New run on {len(points)} drawn points.")
 
     # --- play and pause ---
 

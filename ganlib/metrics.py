@@ -1,11 +1,17 @@
-"""Numbers for how well samples cover a mixture of Gaussians, and the Jensen-Shannon divergence, in nats."""
+"""Numbers for how well samples cover a mixture of Gaussians, and two distances: the Jensen-Shannon divergence, in
+nats, and the earth mover's distance."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
+from scipy import sparse
 from scipy.integrate import quad
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.spatial.distance import cdist
 from scipy.special import rel_entr
+from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from ganlib.distributions import GaussianMixture
@@ -53,7 +59,9 @@ def jsd(p: Callable[[float], float], q: Callable[[float], float], edges: Sequenc
         raise ValueError(f"edges must be two or more increasing numbers, got {edges!r}")
 
     def integral(f):
-        parts = [quad(f, lo, hi, epsabs=1e-13, epsrel=0, limit=200, full_output=1) for lo, hi in pairwise(edges)]
+        parts = [
+            quad(f, lo, hi, epsabs=1e-13, epsrel=0, limit=200, full_output=1) for lo, hi in pairwise(edges)
+        ]
         return sum(part[0] for part in parts), sum(part[1] for part in parts)  # the value, and its error
 
     def integrand(x):
@@ -68,3 +76,49 @@ def jsd(p: Callable[[float], float], q: Callable[[float], float], edges: Sequenc
     if not error < 1e-10:
         raise ValueError(f"the integral is only good to {error:.1g}: add the jumps and narrow peaks to edges")
     return float(value)
+
+
+def wasserstein(
+    x: Tensor, y: Tensor, x_weights: Tensor | None = None, y_weights: Tensor | None = None
+) -> float:
+    """Earth mover's distance W_1 of two clouds of points, in the units of the points: equation (7.6), exactly.
+
+    x (n,) or (n, d), y (m,) or (m, d), tensors or arrays; weights (n,) and (m,) are scaled to sum 1, and equal if
+    None. On the line by the distribution functions, equation (7.14). Elsewhere by an assignment if both clouds have
+    n points of equal weight (half a second for n = 500, seconds for 1,000), else by the linear program (7.8): n times m
+    unknowns, seconds from 200 points each. Raises ValueError for points or weights that are not finite, weights
+    that are negative or all 0, and sizes that do not agree.
+    """
+    (x, a), (y, b) = _cloud("x", x, x_weights), _cloud("y", y, y_weights)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"both clouds must lie in one space, got dimensions {x.shape[1]} and {y.shape[1]}")
+    if x.shape[1] == 1:
+        return float(wasserstein_distance(x[:, 0], y[:, 0], a, b))
+    cost, (n, m) = cdist(x, y), (len(x), len(y))
+    if n == m and x_weights is None and y_weights is None:
+        return float(cost[linear_sum_assignment(cost)].mean())
+    rows, columns = sparse.kron(sparse.eye(n), np.ones((1, m))), sparse.kron(np.ones((1, n)), sparse.eye(m))
+    plan = linprog(cost.ravel(), A_eq=sparse.vstack([rows, columns]), b_eq=np.concatenate([a, b]))
+    if plan.status != 0:
+        raise ValueError(f"the linear program was not solved: {plan.message}")
+    return float(plan.fun)
+
+
+def _cloud(name: str, points, weights) -> tuple[np.ndarray, np.ndarray]:
+    """The points as an array (n, d), and their weights (n,), scaled to sum 1."""
+    points = torch.as_tensor(points).detach().cpu().double().numpy()
+    points = points[:, None] if points.ndim == 1 else points
+    if points.ndim != 2 or not points.size or not np.isfinite(points).all():
+        raise ValueError(
+            f"{name} must be finite points, (n,) or (n, d), at least one, got shape {points.shape}"
+        )
+    if weights is None:
+        return points, np.full(len(points), 1 / len(points))
+    weights = torch.as_tensor(weights).detach().cpu().double().numpy()
+    if weights.shape != (len(points),) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(
+            f"{name}_weights must be {len(points)} finite numbers >= 0, got shape {weights.shape}"
+        )
+    if not weights.sum() > 0:
+        raise ValueError(f"{name}_weights must have a positive sum")
+    return points, weights / weights.sum()

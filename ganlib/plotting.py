@@ -29,7 +29,9 @@ def use_theme() -> None:
 def scatter(ax: Axes, real=None, fake=None, extent: tuple[float, float] | None = None) -> None:
     """Real samples as hollow blue circles, generated ones as vermilion crosses; (n, 2) tensors or arrays."""
     if real is not None:
-        ax.scatter(*np.asarray(real).T, s=22, facecolors="none", edgecolors=REAL, linewidths=1.0, label="real")
+        ax.scatter(
+            *np.asarray(real).T, s=22, facecolors="none", edgecolors=REAL, linewidths=1.0, label="real"
+        )
     if fake is not None:
         ax.scatter(*np.asarray(fake).T, s=20, c=FAKE, marker="x", linewidths=1.1, label="generated")
     if extent is not None:
@@ -53,7 +55,9 @@ def surface(ax: Axes, D: torch.nn.Module, extent: tuple[float, float], resolutio
 def losses(ax: Axes, steps, d_loss, g_loss) -> None:
     """Both losses over training, D solid, G dashed, with log 4: D's cross-entropy when it cannot tell."""
     ax.axhline(math.log(4), color="0.6", linewidth=1.2, linestyle=":")
-    ax.annotate("log 4", (1, math.log(4)), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.35")
+    ax.annotate(
+        "log 4", (1, math.log(4)), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.35"
+    )
     ax.plot(steps, d_loss, color=D_COLOUR, label="D")
     ax.plot(steps, g_loss, color=G_COLOUR, linestyle="--", label="G")
     ax.set(xlabel="generator moves", ylabel="loss")

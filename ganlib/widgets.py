@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 
-def explore(fig: Figure, update: Callable[..., Iterable[Artist]], **controls: ipywidgets.Widget) -> ipywidgets.VBox:
+def explore(
+    fig: Figure, update: Callable[..., Iterable[Artist]], **controls: ipywidgets.Widget
+) -> ipywidgets.VBox:
     """`fig` under `controls`: a moved control calls `update(**values)`, which sets data on artists of `fig` and
     returns all artists it ever changes (as in matplotlib's FuncAnimation with blit=True).
 
@@ -60,7 +62,9 @@ def explore(fig: Figure, update: Callable[..., Iterable[Artist]], **controls: ip
     for control in controls.values():
         control.observe(on_change, "value")
     draw()
-    return ipywidgets.VBox([ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"}), picture, message])
+    return ipywidgets.VBox(
+        [ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"}), picture, message]
+    )
 
 
 def _values(controls):

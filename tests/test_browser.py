@@ -8,7 +8,11 @@ from conftest import ROOT
 from playwright.sync_api import expect
 
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", ROOT / "artifacts"))
-PAINTED = "canvas => { let sum = 0; for (const v of canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data) sum = (sum * 31 + v) % 4294967291; return sum }"
+PAINTED = """canvas => {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let sum = 0;
+  for (const value of data) sum = (sum * 31 + value) % 4294967291;
+  return sum }"""
 
 
 class LabOnPage:
@@ -106,6 +110,7 @@ def test_the_lab_in_notebook_03(open_notebook):
     lab.expect_counts(0, 0)
 
     lab.choose("data", "digits")
+    lab.expect_message("New run: data is now digits.")
     lab.press("Play")
     lab.wait_for_step(50)
     lab.press("Pause")
@@ -114,3 +119,24 @@ def test_the_lab_in_notebook_03(open_notebook):
     assert notebook.error_text() == ""
     assert notebook.errors == []
     assert notebook.external == []
+
+
+def test_points_drawn_with_the_mouse(open_notebook):
+    notebook = open_notebook(["from ganlib.lab import Lab", "Lab(data='drawn by hand')"]).run_all()
+    lab = LabOnPage(notebook)
+    square = lab.root.locator("canvas").bounding_box()
+    mouse = notebook.page.mouse
+    mouse.move(square["x"] + 150, square["y"] + 150)
+    mouse.down()
+    mouse.move(square["x"] + 350, square["y"] + 300, steps=15)
+    mouse.up()
+    lab.expect_message("drawn points")
+    lab.expect_counts(0, 0)
+    lab.press("Play")
+    lab.wait_for_step(600)
+    lab.press("Pause")
+    lab.expect_playing(False)
+    lab.screenshot("drawn")
+    lab.press("Clear the drawing")
+    lab.expect_message("Draw on the left square")
+    assert notebook.errors == [] and notebook.error_text() == ""

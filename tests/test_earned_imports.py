@@ -5,6 +5,7 @@ agree, and the last tests here that no notebook imports the name before it is ea
 """
 
 import ast
+import math
 import re
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import nbformat
 import pytest
 import torch
 
-from ganlib import objectives
+from ganlib import metrics, objectives
+from ganlib.distributions import GaussianMixture
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -34,19 +36,27 @@ def code_cells(notebook: str) -> list[str]:
     return [re.sub(r"(?m)^[%!].*$", "", cell.source) for cell in taught]
 
 
-def written_out(notebook: str, *names: str) -> list:
-    """The functions and classes of these names as the notebook defines them, run in a namespace that holds its
-    imports and those definitions alone: name what they need as well."""
-    nodes = [node for source in code_cells(notebook) for node in ast.parse(source).body]
-    wanted = [
-        node
-        for node in nodes
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        or (isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in names)
-    ]
+def written_out(notebook: str, name: str, needs: tuple[str, ...] = ()):
+    """The function `name` as the notebook defines it, run in a namespace that holds the notebook's imports, that
+    definition, and those of the functions and constants it `needs`. Where one is defined twice, the first counts."""
+    wanted, found = [], set()
+    for node in (node for source in code_cells(notebook) for node in ast.parse(source).body):
+        names = defined_by(node) & {name, *needs} - found
+        if names or isinstance(node, (ast.Import, ast.ImportFrom)):
+            wanted.append(node)
+            found |= names
+    assert found == {name, *needs}, f"{notebook} does not define { ({name, *needs} - found) }"
     namespace: dict = {}
     exec(compile(ast.Module(wanted, type_ignores=[]), f"{notebook}.ipynb", "exec"), namespace)
-    return [namespace[name] for name in names]
+    return namespace[name]
+
+
+def defined_by(node: ast.stmt) -> set[str]:
+    """The names that a statement defines: of a function, a class, or what it assigns to."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return {leaf.id for target in targets for leaf in ast.walk(target) if isinstance(leaf, ast.Name)}
 
 
 def rng(seed=0):
@@ -57,10 +67,23 @@ def rng(seed=0):
 
 
 def test_cross_entropy():
-    (mine,) = written_out("01_adversarial_game", "cross_entropy")
+    mine = written_out("01_adversarial_game", "cross_entropy")
     for seed in range(5):
         real, fake = 30 * torch.randn(2, 64, generator=rng(seed), dtype=torch.float64)
         assert torch.equal(mine(real, fake), objectives.cross_entropy(real, fake))
+
+
+def test_jsd():
+    mine = written_out("02_optimal_discriminator", "jsd", needs=("integrate", "EDGES"))
+    one, two = GaussianMixture([[0.0], [2.0]], [0.6, 0.9]), GaussianMixture([[1.0]], 0.5)
+
+    def density(mixture):
+        return lambda x: mixture.log_prob(torch.tensor([[x]], dtype=torch.float64)).exp().item()
+
+    edges = [-math.inf, *range(-6, 9), math.inf]
+    for p, q in ((one, one), (one, two), (two, one)):
+        p, q = density(p), density(q)
+        assert mine(p, q, edges) == pytest.approx(metrics.jsd(p, q, edges), abs=1e-10)
 
 
 # ---- and nothing is imported before that -------------------------------------------------------------------
@@ -72,7 +95,7 @@ def test_is_not_imported_before_it_is_written_out(name):
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         for source in code_cells(path.stem):
             tree = ast.parse(source)
-            if path.stem == home and name in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}:
+            if path.stem == home and any(name in defined_by(node) for node in tree.body):
                 return
             imported = {
                 alias.name

@@ -134,6 +134,10 @@ def test_a_folder_of_full_files_is_read(tmp_path, zipped):
             {"images_bytes": idx((2, 28, 28), [p // 255 for p in PIXELS])},
             "images.*pixels that range from 0 to 255",
         ),
+        (
+            {"images_bytes": idx((2, 28, 28), [128 + p // 2 for p in PIXELS])},
+            "images.*pixels that range from 0 to 255",
+        ),
         ({"labels_bytes": idx((3,), [1, 2, 3])}, "labels.*expected 2 labels, one for each image, got 3"),
         ({"labels_bytes": idx((2,), [1, 10])}, "labels.*expected labels below 10, got 10"),
         ({"ending": ".gz"}, "images.*expected a gzip file"),

@@ -144,7 +144,11 @@ def test_a_nonsense_learning_rate_gets_a_message_and_the_run_goes_on(name, value
     lab = Lab()
     lab.advance(3)
     status = obey(lab, do="set", name=name, value=value)
-    assert status["error"] and "expected a number from 1e-06 to 1" in status["message"] and name in status["errors"]
+    assert (
+        status["error"]
+        and "expected a number from 1e-06 to 1" in status["message"]
+        and name in status["errors"]
+    )
     assert "The run goes on" in status["message"] and "Traceback" not in status["message"]
     lab.advance(1)
     assert lab.step == 4
@@ -154,7 +158,15 @@ def test_a_nonsense_learning_rate_gets_a_message_and_the_run_goes_on(name, value
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("k", "0"), ("k", "1.5"), ("k", "101"), ("seed", "-1"), ("seed", "x"), ("data", "cats"), ("objective", "")],
+    [
+        ("k", "0"),
+        ("k", "1.5"),
+        ("k", "101"),
+        ("seed", "-1"),
+        ("seed", "x"),
+        ("data", "cats"),
+        ("objective", ""),
+    ],
 )
 def test_other_nonsense_gets_a_message_too(name, value):
     lab = Lab()
@@ -213,3 +225,13 @@ def test_two_labs_do_not_disturb_each_other():
         two.advance(2)
     alone.advance(10)
     assert same(weights(one.G, one.D), weights(alone.G, alone.D))
+
+
+def test_drawn_points_are_the_data():
+    lab = Lab()
+    status = obey(lab, do="points", points=[[1.0, 1.0], [-1.0, 0.5]])
+    assert "2 drawn points" in status["message"] and lab.settings["data"] == "drawn by hand"
+    lab.advance(2)
+    for nonsense in ([], [[1.0]], [[float("nan"), 0.0]], [[0.0, 0.0]] * 2001):
+        assert "expected" in obey(lab, do="points", points=nonsense)["message"]
+    assert lab.step == 2  # the run goes on

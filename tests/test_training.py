@@ -29,7 +29,7 @@ def new_match(game=GAME, seed=0, **settings) -> Match:
 
 
 def losses(seed=0, steps=20, data=None, game=GAME, **settings) -> list[tuple[float, float]]:
-    G, D = mlp_players((2,), seed=seed)
+    G, D = mlp_players((2,))
     run = train(G, D, game, data or ring(), steps=steps, every=1, seed=seed, **SETTINGS | settings)
     return [(shot.d_loss, shot.g_loss) for shot in run]
 
@@ -43,6 +43,7 @@ def test_a_move_changes_one_player(game):
     G, D = weights(match.G), weights(match.D)
     match.discriminator_move()
     assert torch.equal(weights(match.G), G) and not torch.equal(weights(match.D), D)
+    assert all(p.grad is None for p in match.G.parameters())  # D's move is not differentiated through G
     D = weights(match.D)
     match.generator_move()
     assert torch.equal(weights(match.D), D) and not torch.equal(weights(match.G), G)
@@ -55,6 +56,13 @@ def test_a_generator_move_leaves_the_discriminator_ready_to_learn():
     D = weights(match.D)
     match.discriminator_move()
     assert not torch.equal(weights(match.D), D)
+
+
+def test_latents_are_standard_normal():
+    z = latents(mlp_players((2,), latent_dim=3)[0], 20_000, torch.Generator().manual_seed(0)).double()
+    assert z.shape == (20_000, 3)
+    assert (z.mean(0).abs() < 5 / 20_000**0.5).all()  # five standard errors
+    assert (z.square().mean(0).sub(1).abs() < 5 * (2 / 20_000) ** 0.5).all()
 
 
 def test_losses_carry_no_graph():

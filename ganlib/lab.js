@@ -11,15 +11,17 @@ function element(tag, properties = {}, ...children) {
   return node;
 }
 
-// frame: float32 [id, index, frames, rows, floats, bytes, step, d moves, modes, quality], rows of (step, d, g, modes),
-// then the samples as float32, then D's belief or the images as bytes.
-function unpack(view) {
+// frame: float32 [id, index, frames, rows, floats, bytes, step, d moves, quality], rows of (step, d, g, modes of each
+// run), then the samples as float32, then D's belief or the images as bytes.
+const HEAD = 9;
+
+function unpack(view, runs) {
   const buffer = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-  const [id, index, frames, rows, floats, bytes, step, dMoves, modes, quality] = new Float32Array(buffer, 0, 10);
-  const curve = new Float32Array(buffer, 40, 4 * rows);
-  const samples = new Float32Array(buffer, 40 + 16 * rows, floats);
-  const pixels = new Uint8Array(buffer, 40 + 16 * rows + 4 * floats, bytes);
-  return { id, index, frames, rows, step, dMoves, modes, quality, curve, samples, pixels };
+  const [id, index, frames, rows, floats, bytes, step, dMoves, quality] = new Float32Array(buffer, 0, HEAD);
+  const width = 3 + runs, at = 4 * (HEAD + width * rows), curve = new Float32Array(buffer, 4 * HEAD, width * rows);
+  const samples = new Float32Array(buffer, at, floats), pixels = new Uint8Array(buffer, at + 4 * floats, bytes);
+  const row = (i) => curve.subarray(width * i, width * (i + 1)), modes = Array.from(row(rows - 1).subarray(3));
+  return { id, index, frames, rows, step, dMoves, quality, row, modes, samples, pixels };
 }
 
 // --- drawing: each function draws on the 2-D context x inside box = {left, top, width, height} ---
@@ -54,19 +56,20 @@ function plane(x, box, scene, f) {
   const X = (v) => box.left + (v - lo) * scale, Y = (v) => box.top + (hi - v) * scale;
   x.save(); x.beginPath(); x.rect(box.left, box.top, box.width, box.height); x.clip();
   x.strokeStyle = REAL; x.lineWidth = 1.2; x.beginPath();
-  for (let i = 0; i < scene.real.length; i += 2) {
-    x.moveTo(X(scene.real[i]) + 3.5, Y(scene.real[i + 1]));
-    x.arc(X(scene.real[i]), Y(scene.real[i + 1]), 3.5, 0, 6.2832);
+  const r = scene.small ? 2 : 3.5, c = scene.small ? 2 : 3;
+  for (let i = 0; i < scene.real.length; i += scene.small ? 6 : 2) {
+    x.moveTo(X(scene.real[i]) + r, Y(scene.real[i + 1]));
+    x.arc(X(scene.real[i]), Y(scene.real[i + 1]), r, 0, 6.2832);
   }
   x.stroke();
   x.strokeStyle = FAKE; x.lineWidth = 1.6; x.beginPath();
   for (let i = 0; i < f.samples.length; i += 2) {
     const a = X(f.samples[i]), b = Y(f.samples[i + 1]);
-    x.moveTo(a - 3, b - 3); x.lineTo(a + 3, b + 3); x.moveTo(a - 3, b + 3); x.lineTo(a + 3, b - 3);
+    x.moveTo(a - c, b - c); x.lineTo(a + c, b + c); x.moveTo(a - c, b + c); x.lineTo(a + c, b - c);
   }
   x.stroke();
   x.restore();
-  ticks(x, box, [lo, hi], [lo, hi]);
+  ticks(x, box, [lo, hi], [lo, hi], scene.small);
 }
 
 function line(x, box, scene, f) {
@@ -81,7 +84,7 @@ function line(x, box, scene, f) {
   const curve = (values, colour, dash, y) => path(x, values.map((v, i) => [X(i, values.length - 1), y(v)]), colour, dash);
   curve(scene.density, REAL, [], Y);
   curve(Array.from(f.pixels, (v) => v / 255), D, [], (v) => box.top + box.height * (1 - v));
-  ticks(x, box, [lo, hi], [0, 1]);
+  ticks(x, box, [lo, hi], [0, 1], scene.small);
 }
 
 function images(x, box, pixels) {
@@ -118,8 +121,9 @@ function text(x, words, left, top, { colour = "#222222", align = "left", size = 
   x.fillText(words, left, top);
 }
 
-function ticks(x, box, [x0, x1], [y0, y1]) {
+function ticks(x, box, [x0, x1], [y0, y1], bare) {
   x.strokeStyle = GREY; x.lineWidth = 1; x.strokeRect(box.left, box.top, box.width, box.height);
+  if (bare) return;
   const bottom = box.top + box.height, short = (v) => String(+v.toPrecision(3));
   text(x, short(x0), box.left, bottom + 12, { colour: "#555555" });
   text(x, short(x1), box.left + box.width, bottom + 12, { colour: "#555555", align: "right" });
@@ -128,7 +132,7 @@ function ticks(x, box, [x0, x1], [y0, y1]) {
 }
 
 function curves(x, box, scene, f) {
-  const row = (i) => f.curve.subarray(4 * i, 4 * i + 4), last = Math.max(row(f.rows - 1)[0], 1);
+  const row = f.row, last = Math.max(row(f.rows - 1)[0], 1);
   const seen = [scene.undecided];
   for (let i = 0; i < f.rows; i++) for (const v of row(i).subarray(1, 3)) if (Number.isFinite(v)) seen.push(v);
   seen.sort((a, b) => a - b); // the axis shows the middle 98 %: one early spike must not flatten the rest
@@ -147,19 +151,41 @@ function curves(x, box, scene, f) {
     for (let i = 0; i < f.rows; i++) if (row(i)[column] === row(i)[column]) points.push([X(row(i)[0]), Y(row(i)[column])]);
     path(x, points, colour, dash);
   }
-  key(x, [["loss of D (solid)", D], ["loss of G (dashed)", G]], box.left, box.top - 14);
+  key(x, [["loss: D (solid)", D], ["G (dashed)", G]], box.left, box.top - 14);
   text(x, "generator moves", box.left + box.width / 2, box.top + box.height + 12, { colour: "#555555", align: "center" });
 }
 
 function modeCount(x, box, scene, f) {
-  const last = Math.max(f.curve[4 * (f.rows - 1)], 1), points = [];
-  for (let i = 0; i < f.rows; i++)
-    points.push([box.left + (f.curve[4 * i] / last) * box.width,
-      box.top + box.height * (1 - (0.94 * f.curve[4 * i + 3]) / scene.modes)]);
+  const last = Math.max(f.row(f.rows - 1)[0], 1);
   ticks(x, box, [0, last], [0, scene.modes]);
-  path(x, points, FAKE);
-  text(x, `modes covered: ${f.modes} of ${scene.modes}`, box.left, box.top - 14, { colour: "#8F3F00", bold: true });
-  text(x, `within 3 sigma: ${Math.round(100 * f.quality)} %`, box.left + box.width, box.top - 14, { align: "right" });
+  for (let run = 0; run < scene.runs; run++) {
+    const points = [];
+    for (let i = 0; i < f.rows; i++)
+      points.push([box.left + (f.row(i)[0] / last) * box.width,
+        box.top + box.height * (1 - (0.94 * f.row(i)[3 + run]) / scene.modes)]);
+    x.globalAlpha = scene.runs > 1 ? 0.6 : 1;
+    path(x, points, FAKE);
+    x.globalAlpha = 1;
+  }
+  const count = scene.runs > 1 ? "modes, each seed" : `modes covered: ${f.modes} of ${scene.modes}`;
+  text(x, count, box.left, box.top - 14, { colour: "#8F3F00", bold: true });
+  const share = `${Math.round(100 * f.quality)} %`;
+  text(x, `within 3 sigma: ${share}`, box.left + box.width, box.top - 14, { align: "right" });
+}
+
+// One picture for each run, side by side, on the left square: run i has its share of the samples and of D's belief.
+function everyRun(x, box, scene, f, drawOne) {
+  if (scene.runs === 1) return drawOne(x, box, scene, f);
+  const columns = Math.ceil(Math.sqrt(scene.runs)), rows = Math.ceil(scene.runs / columns);
+  const size = Math.min(box.width / columns, box.height / rows);
+  const part = (array, run) => array.subarray((run * array.length) / scene.runs, ((run + 1) * array.length) / scene.runs);
+  for (let run = 0; run < scene.runs; run++) {
+    const left = box.left + (run % columns) * size, top = box.top + Math.floor(run / columns) * size;
+    const one = { left: left + 2, top: top + 2, width: size - 4, height: size - 4 };
+    drawOne(x, one, { ...scene, small: true }, { ...f, samples: part(f.samples, run), pixels: part(f.pixels, run) });
+    const modes = scene.modes > 1 ? ` · ${f.modes[run]} of ${scene.modes}` : "";
+    text(x, `seed ${scene.seed + run}${modes}`, left + 7, top + 14, { bold: true, size: 14 });
+  }
 }
 
 const KEYS = {
@@ -169,22 +195,24 @@ const KEYS = {
 };
 
 function draw(canvas, scene, f) {
-  const width = Math.max(560, Math.min(canvas.parentElement.clientWidth || 1000, 1200)), half = width / 2;
-  const size = half - 56, height = size + 66, ratio = Math.min(2, window.devicePixelRatio || 1);
+  const width = Math.max(560, Math.min(canvas.parentElement.clientWidth || 1000, 1200));
+  const half = scene.runs > 1 ? 0.64 * width : width / 2; // many pictures need more room
+  const size = width / 2 - 56, height = size + 66, ratio = Math.min(2, window.devicePixelRatio || 1);
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
     canvas.style.width = `${width}px`; canvas.style.height = `${height}px`;
   }
-  const x = canvas.getContext("2d", { alpha: false }), left = { left: 40, top: 36, width: size, height: size };
+  const x = canvas.getContext("2d", { alpha: false });
+  const left = { left: 40, top: 36, width: scene.runs > 1 ? half - 56 : size, height: size };
   x.setTransform(ratio, 0, 0, ratio, 0, 0);
   x.fillStyle = "#FFFFFF"; x.fillRect(0, 0, width, height);
   canvas.plane = { box: left, extent: scene.extent };
   canvas.style.cursor = scene.drawable ? "crosshair" : "";
-  if (scene.kind === "plane") plane(x, left, scene, f);
-  if (scene.kind === "line") line(x, left, scene, f);
+  if (scene.kind === "plane") everyRun(x, left, scene, f, plane);
+  if (scene.kind === "line") everyRun(x, left, scene, f, line);
   if (scene.kind === "images") images(x, left, f.pixels);
   key(x, KEYS[scene.kind], left.left, 20);
-  const right = { left: half + 46, top: 36, width: half - 60, height: size };
+  const right = { left: half + 46, top: 36, width: width - half - 60, height: size };
   if (scene.kind === "images") { // real digits above, losses below
     const real = { ...right, width: size * 0.45, height: size * 0.45 };
     text(x, "real", real.left, 20, { colour: REAL, bold: true });
@@ -197,7 +225,7 @@ function draw(canvas, scene, f) {
 }
 
 function describe(scene, f) {
-  const modes = scene.modes > 1 ? `, ${f.modes} of ${scene.modes} modes covered` : "";
+  const modes = scene.modes > 1 ? `, ${f.modes.join(" ")} of ${scene.modes} modes covered` : "";
   return `Step ${f.step}: generated and real samples, what D believes, and both losses${modes}`;
 }
 
@@ -243,7 +271,7 @@ function render({ model, el }) {
   for (const [name, options] of Object.entries(menus))
     field(name, name, element("select", {}, ...options.map((o) => element("option", { value: o, textContent: o }))));
   for (const [name, label] of Object.entries(numbers))
-    field(name, label, element("input", { type: "text", inputMode: "decimal", size: 7 }));
+    field(name, label, element("input", { type: "text", inputMode: "decimal", size: 6 }));
 
   const canvas = element("canvas", { className: "lab-canvas", role: "img" });
   const message = element("div", { className: "lab-message", role: "status", "aria-live": "polite" });
@@ -284,8 +312,8 @@ function render({ model, el }) {
     waiting = false;
     if (stroke) return; // the picture waits for the hand
     const view = model.get("frame");
-    if (!view || view.byteLength < 40) return;
-    const f = unpack(view), scene = model.get("scene");
+    if (!view || view.byteLength < 4 * HEAD) return;
+    const scene = model.get("scene"), f = unpack(view, scene.runs);
     draw(canvas, scene, f);
     clear.hidden = !scene.drawable;
     const newest = f.index === f.frames - 1;

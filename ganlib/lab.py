@@ -21,12 +21,13 @@ import torch
 import traitlets
 from torch import Generator, nn
 
+from ganlib.batched import BatchedMatch
 from ganlib.distributions import LINE, PLANAR, GaussianMixture, drawn
 from ganlib.games import GAMES
 from ganlib.images import IMAGES
 from ganlib.metrics import high_quality, modes_covered
 from ganlib.networks import mlp_players
-from ganlib.training import Match, evaluate, latents
+from ganlib.training import Match, evaluate
 
 DRAWN = "drawn by hand"
 DATASETS: dict[str, Callable] = {**LINE, **PLANAR, DRAWN: lambda: drawn([[0.0, 0.0]]), **IMAGES}
@@ -42,6 +43,7 @@ NUMBERS: dict[str, tuple[str, type, float, float]] = {
     "lr_g": ("learning rate of G", float, 1e-6, 1.0),
     "k": ("k, moves of D", int, 1, 100),
     "seed": ("seed", int, 0, 2**31 - 1),
+    "runs": ("seeds at once", int, 1, 12),
 }
 
 
@@ -64,7 +66,7 @@ class Lab(anywidget.AnyWidget):
 
     def __init__(
         self, data: str = "ring", objective: str = "non-saturating", *,
-        lr_g: float = 1e-3, lr_d: float = 1e-3, k: int = 1, seed: int = 0, activation: str | None = None,
+        lr_g: float = 1e-3, lr_d: float = 1e-3, k: int = 1, seed: int = 0, runs: int = 1, activation: str | None = None,
         batch_size: int | None = None, datasets: Mapping[str, Callable] = DATASETS, **networks,
     ):  # fmt: skip
         super().__init__()
@@ -74,7 +76,9 @@ class Lab(anywidget.AnyWidget):
         self._menus = {"data": list(datasets), "objective": list(GAMES), "activation": list(ACTIVATIONS)}
         self.settings: dict[str, Any] = {"data": self._checked("data", data)}
         activation = activation or self._usual_activation()
-        given = dict(objective=objective, activation=activation, lr_g=lr_g, lr_d=lr_d, k=k, seed=seed)
+        given = dict(
+            objective=objective, activation=activation, lr_g=lr_g, lr_d=lr_d, k=k, seed=seed, runs=runs
+        )
         self.settings |= {name: self._checked(name, value) for name, value in given.items()}
         self.playing, self._errors, self._task = False, {}, None
         self._drawing = SMILE  # until the reader draws
@@ -95,15 +99,22 @@ class Lab(anywidget.AnyWidget):
             self.data = drawn(self._drawing, extent=(-3.0, 3.0))
         images = len(self.data.shape) == 3
         networks = {"hidden": (128, 128) if images else (64, 64), "activation": ACTIVATIONS[s["activation"]]}
-        self.G, self.D = mlp_players(self.data.shape, seed=s["seed"], **networks | self._networks)
-        self.match = Match(
-            self.G, self.D, GAMES[s["objective"]], self.data, seed=s["seed"], lr_g=s["lr_g"], lr_d=s["lr_d"],
-            batch_size=self._batch_size or (64 if images else 256),
-        )  # fmt: skip
-        rng = Generator(self.match.rng.device).manual_seed(s["seed"] + 1)
-        self._z = latents(self.G, 64 if images else 1000, rng)
+        seeds = range(s["seed"], s["seed"] + s["runs"])
+        players = [mlp_players(self.data.shape, seed=seed, **networks | self._networks) for seed in seeds]
+        play = {
+            "game": GAMES[s["objective"]], "data": self.data, "lr_g": s["lr_g"], "lr_d": s["lr_d"],
+            "batch_size": self._batch_size or (64 if images else 256),
+        }  # fmt: skip
+        if s["runs"] == 1:
+            self.match = Match(*players[0], seed=s["seed"], **play)
+        else:
+            self.match = BatchedMatch(players, seeds=seeds, **play)
+        self.G, self.D = self.match.G, self.match.D
+        self._z = self.match.fixed_latents(64 if images else 1000)
+        rng = Generator(self.match.rng.device).manual_seed(s["seed"] + 2)
         real = self.data.sample(64 if images else 500, rng)
-        self._points = _lattice(self.data).to(real)
+        points = _lattice(self.data, 40 if s["runs"] == 1 else 24).to(real)
+        self._points = points if s["runs"] == 1 else points.expand(s["runs"], *points.shape)
         self.step = self.d_moves = 0
         self._losses: dict[str, list] = {"d": [], "g": []}
         self._kept: list[tuple] = []
@@ -117,8 +128,8 @@ class Lab(anywidget.AnyWidget):
             "modes": len(self.data.means) if isinstance(self.data, GaussianMixture) else 0,
             "means": self.data.means.tolist() if isinstance(self.data, GaussianMixture) else [],
             "real": _bytes(real).tolist() if images else real.flatten().tolist(),
-            "drawable": s["data"] == DRAWN,
-            "density": self.data.log_prob(self._points).exp().tolist() if self.data.shape == (1,) else [],
+            "drawable": s["data"] == DRAWN, "runs": s["runs"], "seed": s["seed"],
+            "density": self.data.log_prob(points).exp().tolist() if self.data.shape == (1,) else [],
         }  # fmt: skip
         self._draw()
         self._tell(message)
@@ -155,15 +166,17 @@ class Lab(anywidget.AnyWidget):
                 )
         self._losses = {"d": [], "g": []}
         fake = evaluate(self.G, self._z)
-        mixture = isinstance(self.data, GaussianMixture)
-        modes = modes_covered(fake, self.data) if mixture else math.nan
-        quality = high_quality(fake, self.data) if mixture else math.nan
-        row = (self.step, d_loss, g_loss, modes)
-        head = (self.step, self.d_moves, modes, quality)
+        runs = fake if self.settings["runs"] > 1 else fake[None]
+        modes, quality = [math.nan] * len(runs), math.nan
+        if isinstance(self.data, GaussianMixture):
+            modes = [modes_covered(samples, self.data) for samples in runs]
+            quality = sum(high_quality(samples, self.data) for samples in runs) / len(runs)
+        row = (self.step, d_loss, g_loss, *modes)
+        head = (self.step, self.d_moves, quality)
         if len(self.data.shape) == 3:
             floats, pixels = b"", _bytes(fake)
         else:
-            floats = fake[:500].cpu().numpy().astype("f4").tobytes()
+            floats = runs[:, : 500 if len(runs) == 1 else 200].cpu().numpy().astype("f4").tobytes()
             pixels = _bytes(2 * evaluate(self.D, self._points).sigmoid() - 1)
         self._latest = (row, head, floats, pixels.tobytes())
         if self._drawn % self._stride == 0:
@@ -255,6 +268,8 @@ class Lab(anywidget.AnyWidget):
         except (TypeError, ValueError):
             what = "a whole number" if kind is int else "a number"
             raise ValueError(f"{label}: expected {what} from {low:g} to {high:g}, got {value!r}") from None
+        if name == "runs" and number > 1 and self._usual_activation() == "leaky ReLU":
+            raise ValueError(f"{label}: expected 1 on images, got {value!r}; more are for points")
         return number
 
     def _set(self, name: str, value: Any) -> None:
@@ -271,11 +286,11 @@ class Lab(anywidget.AnyWidget):
             usual = self._usual_activation()
             images = len(self.data.shape) == 3
             if (usual == "leaky ReLU") != images:  # between points and images the networks change too
-                self.settings["activation"] = usual
+                self.settings |= {"activation": usual, "runs": 1}
         if name == "objective":
             self.settings["k"] = GAMES[value].n_critic
-        if name in ("data", "objective", "activation", "seed"):
-            return self.reset(f"New run: {name} is now {value}.")
+        if name in ("data", "objective", "activation", "seed", "runs"):
+            return self.reset(f"New run: {NUMBERS[name][0] if name in NUMBERS else name} is now {value}.")
         for optimiser, lr in ((self.match.opt_g, "lr_g"), (self.match.opt_d, "lr_d")):
             optimiser.param_groups[0]["lr"] = self.settings[lr]
         self._tell(f"{NUMBERS[name][0]} is now {value:g}; the run goes on.")
@@ -323,11 +338,11 @@ class Lab(anywidget.AnyWidget):
                 raise
 
 
-def _lattice(data) -> torch.Tensor:
-    """Where D is shown: 200 points of the line, or 40 x 40 of the plane, row by row from the bottom."""
+def _lattice(data, side: int) -> torch.Tensor:
+    """Where D is shown: 200 points of the line, or side x side of the plane, row by row from the bottom."""
     if data.shape == (1,):
         return torch.linspace(*data.extent, 200)[:, None]
-    ticks = torch.linspace(*data.extent, 40)
+    ticks = torch.linspace(*data.extent, side)
     return torch.cartesian_prod(ticks, ticks).flip(1)
 
 

@@ -81,13 +81,13 @@ def jsd(p: Callable[[float], float], q: Callable[[float], float], edges: Sequenc
 def wasserstein(
     x: Tensor, y: Tensor, x_weights: Tensor | None = None, y_weights: Tensor | None = None
 ) -> float:
-    """Earth mover's distance W_1 of two clouds of points, in the units of the points: equation (7.6), exactly.
+    """Earth mover's distance W_1 of two clouds of points, in the units of the points: equation (7.5), exactly.
 
     x (n,) or (n, d), y (m,) or (m, d), tensors or arrays; weights (n,) and (m,) are scaled to sum 1, and equal if
-    None. On the line by the distribution functions, equation (7.14). Elsewhere by an assignment if both clouds have
-    n points of equal weight (half a second for n = 500, seconds for 1,000), else by the linear program (7.8): n times m
-    unknowns, seconds from 200 points each. Raises ValueError for points or weights that are not finite, weights
-    that are negative or all 0, and sizes that do not agree.
+    None. On the line by the distribution functions, equation (7.13). Elsewhere by an assignment if both clouds have
+    n points of equal weight (half a second for n = 500, seconds for 1,000), and else by the linear program of
+    equation (7.7), in n times m unknowns (seconds from 200 points each). Raises ValueError for points or weights that
+    are not finite, weights that are negative or all 0, and sizes that do not agree.
     """
     (x, a), (y, b) = _cloud("x", x, x_weights), _cloud("y", y, y_weights)
     if x.shape[1] != y.shape[1]:

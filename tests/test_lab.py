@@ -31,8 +31,8 @@ def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
 
 
 def head(lab: Lab) -> dict:
-    names = ("id", "index", "frames", "rows", "floats", "bytes", "step", "d_moves", "modes", "quality")
-    return dict(zip(names, np.frombuffer(lab.frame, "f4", 10).tolist(), strict=True))
+    names = ("id", "index", "frames", "rows", "floats", "bytes", "step", "d_moves", "quality")
+    return dict(zip(names, np.frombuffer(lab.frame, "f4", 9).tolist(), strict=True))
 
 
 def test_watching_does_not_change_training():
@@ -102,10 +102,10 @@ def test_single_moves_move_one_player():
 def test_looking_back_shows_the_very_frame():
     lab = Lab()
     lab.advance(5)
-    frame = lab.frame[40:]
+    frame = lab.frame[36:]
     lab.advance(5)
     obey(lab, do="look", index=1)
-    assert lab.frame[40:] == frame and head(lab)["step"] == 5
+    assert lab.frame[36:] == frame and head(lab)["step"] == 5
     obey(lab, do="g_move")  # acts on the present, and shows it
     assert head(lab)["step"] == 11
     obey(lab, do="look", index=10**9)
@@ -235,3 +235,17 @@ def test_drawn_points_are_the_data():
     for nonsense in ([], [[1.0]], [[float("nan"), 0.0]], [[0.0, 0.0]] * 2001):
         assert "expected" in obey(lab, do="points", points=nonsense)["message"]
     assert lab.step == 2  # the run goes on
+
+
+def test_seeds_at_once_are_the_runs_one_by_one():
+    lab, alone = Lab(runs=3, seed=4), Lab(seed=5)
+    lab.advance(20)
+    alone.advance(20)
+    torch.testing.assert_close(lab.G(lab._z)[1], alone.G(alone._z), rtol=1e-3, atol=1e-4)
+    assert len(lab._latest[0]) == 3 + 3  # step, two losses, modes of each run
+    status = obey(lab, do="set", name="runs", value="2")
+    assert "seeds at once is now 2" in status["message"] and lab.step == 0
+    obey(lab, do="set", name="data", value="digits")
+    assert lab.settings["runs"] == 1
+    assert "for points" in obey(lab, do="set", name="runs", value="6")["message"]
+    assert lab.settings["runs"] == 1

@@ -14,6 +14,8 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.integrate import quad
 
@@ -46,7 +48,7 @@ def book():
             if not tags(cell) & {"exercise", "solution", "widget"} and not only_draws(cell):
                 exec(compile(cell.source, PATH.name, "exec"), names)
     yield names | {"printed": printed.getvalue()}
-    matplotlib.pyplot.close("all")
+    pyplot.close("all")
     matplotlib.rcParams.update(rc)
     torch.set_default_dtype(torch.float32)
 
@@ -312,3 +314,35 @@ def test_the_board_stands_any_setting_of_its_sliders(board):
             slider.value = pick(slider)
         assert message.value == ""
     assert Image.open(io.BytesIO(picture.value)).size == (1200, 500)
+
+
+@pytest.mark.parametrize("theta, w, b", [(0.0, 1.0, -1.0), (3.0, -2.0, 5.0), (1.0, 0.5, 0.2)])
+def test_the_stage_draws_the_densities_and_areas_that_are_the_error_rates(book, theta, w, b):
+    ax = Figure().subplots()
+    rejected, accepted, bell, curve = book["stage"](ax)(theta, w, b)
+    x = torch.as_tensor(bell.get_xdata())
+    assert torch.allclose(torch.as_tensor(bell.get_ydata()), book["gauss"](x, theta))
+    assert torch.allclose(torch.as_tensor(curve.get_ydata()), torch.sigmoid(w * x + b))
+    w, b = torch.tensor(w), torch.tensor(b)
+    for shape, rate in (
+        (rejected, 1 - book["accepts"](2, w, b)),
+        (accepted, book["accepts"](theta, w, b)),
+    ):
+        corners = shape.get_xy()
+        assert abs((np.diff(corners[:600, 0]) * corners[1:600, 1]).sum() - rate) < 0.01
+
+
+@pytest.mark.parametrize("theta, w, b", [(0.0, 1.0, -1.0), (6.0, 4.0, 8.0), (2.0, 0.0, 0.0)])
+def test_the_scale_and_the_rates_show_the_numbers(book, theta, w, b):
+    figure = Figure()
+    mark, number = book["scale"](figure.add_subplot(121))(theta, w, b)
+    v = float(book["V"](theta, w, b))
+    assert number.get_text() == f"V = {v:.3f}"
+    assert mark.get_xdata()[0] == max(v, -8)
+    *parts, least = book["rates"](figure.add_subplot(122))(theta, w, b)
+    t = torch.tensor
+    rates = [1 - book["accepts"](2, t(w), t(b)), book["accepts"](theta, t(w), t(b))]
+    rates.append((rates[0] + rates[1]) / 2)
+    assert [bar.get_width() for bar in parts[:3]] == pytest.approx([float(r) for r in rates])
+    assert [text.get_text() for text in parts[3:]] == [f"{r:.3f}" for r in rates]
+    assert least.get_xdata()[0] == book["best_error"](theta)

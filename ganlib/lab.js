@@ -352,7 +352,12 @@ function render({ model, el }) {
   model.on("change:frame", onFrame);
   model.on("change:status", onStatus);
   onStatus(); onFrame(); send({ do: "hello" });
-  return () => { resized.disconnect(); model.off("change:frame", onFrame); model.off("change:status", onStatus); };
+  return () => { // the view is closed: its cell was run again, say
+    resized.disconnect();
+    model.off("change:frame", onFrame);
+    model.off("change:status", onStatus);
+    send({ do: "bye" });
+  };
 }
 
 export default { render };

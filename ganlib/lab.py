@@ -51,7 +51,8 @@ class Lab(anywidget.AnyWidget):
     """One live run. `data` is a name in `datasets` (functions that give a sampler), `objective` a name in `GAMES`.
 
     `activation` is a name in `ACTIVATIONS` (None: tanh for points, leaky ReLU for images); k, the learning rates,
-    the batch size and the networks (`latent_dim`, `hidden`, passed to `mlp_players`) may be set too.
+    the batch size and the networks (`latent_dim`, `hidden`, passed to `mlp_players`) may be set too, or `players`, a
+    function (shape, seed=...) -> (G, D) to use instead. `runs` seeds are trained at once, as one tensor program.
     `advance(n)` plays n rounds at once without a browser. Sets PyTorch to one CPU thread.
     Raises ValueError for settings out of range.
     """
@@ -67,12 +68,18 @@ class Lab(anywidget.AnyWidget):
     def __init__(
         self, data: str = "ring", objective: str = "non-saturating", *,
         lr_g: float = 1e-3, lr_d: float = 1e-3, k: int = 1, seed: int = 0, runs: int = 1, activation: str | None = None,
-        batch_size: int | None = None, datasets: Mapping[str, Callable] = DATASETS, **networks,
+        batch_size: int | None = None, datasets: Mapping[str, Callable] = DATASETS,
+        players: Callable | None = None, **networks,
     ):  # fmt: skip
         super().__init__()
         # The browser that shows the lab needs the other core: two threads made the same step up to 20 times slower.
         torch.set_num_threads(1)
-        self._datasets, self._batch_size, self._networks = datasets, batch_size, networks
+        self._datasets, self._batch_size, self._players, self._networks = (
+            datasets,
+            batch_size,
+            players,
+            networks,
+        )
         self._menus = {"data": list(datasets), "objective": list(GAMES), "activation": list(ACTIVATIONS)}
         self.settings: dict[str, Any] = {"data": self._checked("data", data)}
         activation = activation or self._usual_activation()
@@ -80,7 +87,7 @@ class Lab(anywidget.AnyWidget):
             objective=objective, activation=activation, lr_g=lr_g, lr_d=lr_d, k=k, seed=seed, runs=runs
         )
         self.settings |= {name: self._checked(name, value) for name, value in given.items()}
-        self.playing, self._errors, self._task = False, {}, None
+        self.playing, self._errors, self._task, self._views = False, {}, None, 0
         self._drawing = SMILE  # until the reader draws
         try:
             self._loop = asyncio.get_running_loop()
@@ -100,7 +107,8 @@ class Lab(anywidget.AnyWidget):
         images = len(self.data.shape) == 3
         networks = {"hidden": (128, 128) if images else (64, 64), "activation": ACTIVATIONS[s["activation"]]}
         seeds = range(s["seed"], s["seed"] + s["runs"])
-        players = [mlp_players(self.data.shape, seed=seed, **networks | self._networks) for seed in seeds]
+        make = self._players or partial(mlp_players, **networks | self._networks)
+        players = [make(self.data.shape, seed=seed) for seed in seeds]
         play = {
             "game": GAMES[s["objective"]], "data": self.data, "lr_g": s["lr_g"], "lr_d": s["lr_d"],
             "batch_size": self._batch_size or (64 if images else 256),
@@ -229,7 +237,11 @@ class Lab(anywidget.AnyWidget):
             case "seen":
                 self._seen = max(self._seen, int(message["frame"]))
             case "hello":  # a view opened: it has the newest frame already
-                self._seen = self._sent
+                self._views, self._seen = self._views + 1, self._sent
+            case "bye":  # a view closed; nobody presses pause on a lab that is not shown
+                self._views -= 1
+                if self._views == 0:
+                    self.pause()
             case "play":
                 self.play()
             case "pause":

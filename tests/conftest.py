@@ -71,6 +71,17 @@ class Notebook:
         )
         return "\n".join(f"{o['ename']}: {o['evalue']}" for o in outputs if o["output_type"] == "error")
 
+    def execute(self, code: str) -> str:
+        """Run code in the notebook's kernel, outside any cell, and return what it printed."""
+        return self.page.evaluate(
+            """async code => { let printed = '';
+                 const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                 const future = kernel.requestExecute({code});
+                 future.onIOPub = message => { printed += message.content.text ?? ''; };
+                 await future.done; return printed }""",
+            code,
+        )
+
     def close(self):
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         self.page.close()

@@ -140,3 +140,36 @@ def test_points_drawn_with_the_mouse(open_notebook):
     lab.press("Clear the drawing")
     lab.expect_message("Draw on the left square")
     assert notebook.errors == [] and notebook.error_text() == ""
+
+
+def test_running_the_cell_again_stops_the_old_run(open_notebook):
+    notebook = open_notebook(
+        ["from ganlib.lab import Lab\nlabs = []", "labs.append(Lab())\nlabs[-1]"]
+    ).run_all()
+    lab = LabOnPage(notebook)
+    lab.press("Play")
+    lab.wait_for_step(30)
+    notebook.run_all()  # makes a new list, and a new lab in it
+    lab = LabOnPage(notebook)
+    lab.expect_counts(0, 0)
+    lab.expect_playing(False)
+    count = """import asyncio
+playing = [task for task in asyncio.all_tasks() if "_play" in repr(task)]
+print(len(playing))"""
+    assert notebook.execute(count) == "0\n"
+
+
+def test_two_labs_on_one_page(open_notebook):
+    notebook = open_notebook(
+        ["from ganlib.lab import Lab", "Lab(seed=1)", "Lab(data='moons', seed=2)"]
+    ).run_all()
+    notebook.page.locator(".lab canvas").nth(1).wait_for()
+    roots = notebook.page.locator(".lab").all()
+    assert len(roots) == 2
+    for root in roots:
+        root.get_by_role("button", name="Play").click()
+    for root in roots:
+        notebook.page.wait_for_function("lab => +lab.dataset.step >= 30", arg=root.element_handle())
+        root.get_by_role("button", name="Pause").click()
+        expect(root).to_have_attribute("data-playing", "false")
+    assert notebook.errors == [] and notebook.error_text() == ""

@@ -20,30 +20,17 @@ UNWATCHED = """step, began = lab.step, time.perf_counter()
 while time.perf_counter() - began < 3:
     lab._round()
 print(json.dumps(dict(rate=(lab.step - step) / (time.perf_counter() - began), first=first_picture)))"""
-SHOW = "lab"
-
-
-def run_code(notebook, code: str) -> str:
-    """Run code in the notebook's kernel, silently to the page, and return what it printed."""
-    return notebook.page.evaluate(
-        """async code => { let out = '';
-             const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-             const future = kernel.requestExecute({code});
-             future.onIOPub = m => { if (m.content.text) out += m.content.text; };
-             await future.done; return out }""",
-        code,
-    )
 
 
 @pytest.mark.parametrize("data", ["ring", "digits"])
 def test_smoothness(open_notebook, data):
-    notebook = open_notebook([SETUP.format(data=data), SHOW]).run_all()
+    notebook = open_notebook([SETUP.format(data=data), "lab"]).run_all()
     page = notebook.page
     page.locator(".lab-canvas").wait_for()
     page.locator(".lab-play").scroll_into_view_if_needed()
     rows = []
     for _ in range(3):
-        unwatched = json.loads(run_code(notebook, UNWATCHED))
+        unwatched = json.loads(notebook.execute(UNWATCHED))
         page.locator(".lab-play").click()
         time.sleep(1)
         read = "() => { const seen = document.querySelector('.lab').dataset; "

@@ -11,14 +11,17 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ganlib.games import Game
+from ganlib.unrolling import unroll
 
 
 class Snapshot(NamedTuple):
-    """What a run shows: values only. `step` counts generator moves; `samples` is G at fixed latents."""
+    """What a run shows: values only. `step` counts generator moves; `samples` is G at fixed latents.
+
+    Of s runs played at once (`ganlib.batched`), the losses are lists of s numbers and the samples (s, n, ...)."""
 
     step: int
-    d_loss: float
-    g_loss: float
+    d_loss: float | list[float]
+    g_loss: float | list[float]
     samples: Tensor
 
 
@@ -42,6 +45,8 @@ class Match:
     `data` needs `sample(n, rng)`; G needs `latent_dim`. Raises ValueError for settings out of range.
     """
 
+    batch_axis = 0
+
     def __init__(
         self, G: nn.Module, D: nn.Module, game: Game, data, *,
         batch_size: int = 256, lr_g: float = 1e-3, lr_d: float = 1e-3, betas=(0.5, 0.999), seed: int = 0,
@@ -52,28 +57,59 @@ class Match:
             if not 0 < lr <= 1:
                 raise ValueError(f"{name} must be a learning rate in (0, 1], got {lr!r}")
         self.G, self.D, self.game, self.data, self.batch_size = G, D, game, data, batch_size
+        self.seed = seed
         device = next(G.parameters()).device
         self.rng = Generator(device).manual_seed(seed)
         self.opt_g = torch.optim.Adam(G.parameters(), lr_g, betas, fused=True)
         self.opt_d = torch.optim.Adam(D.parameters(), lr_d, betas, fused=True)
+        self.opt_ahead = self.opt_d  # what an unrolled opponent looks ahead with
+
+    def draw_real(self) -> Tensor:
+        """A fresh minibatch of data."""
+        return self.data.sample(self.batch_size, self.rng)
+
+    def draw_latents(self) -> Tensor:
+        """A fresh minibatch of z."""
+        return latents(self.G, self.batch_size, self.rng)
+
+    def fixed_latents(self, n: int) -> Tensor:
+        """n draws of z to look at the run with: always the same, from a stream that is not the run's."""
+        return latents(self.G, n, Generator(self.rng.device).manual_seed(self.seed + 1))
+
+    def discriminator_loss(self, D, real: Tensor, fake: Tensor, in_one_pass: bool = False) -> Tensor:
+        """What D minimises on a minibatch. One pass over real and fake together is faster, but needs a D that
+        judges each sample by itself."""
+        axis = self.batch_axis
+        logits = D(torch.cat([real, fake], axis)).chunk(2, axis) if in_one_pass else (D(real), D(fake))
+        loss = self.game.objective.discriminator(*logits)
+        return loss + self.game.penalty(D, real, fake, self.rng) if self.game.penalty else loss
 
     def discriminator_move(self) -> Tensor:
         """One descent step of D on a fresh minibatch; returns its loss, detached."""
-        real = self.data.sample(self.batch_size, self.rng)
+        real = self.draw_real()
         with torch.no_grad():  # D's move does not differentiate through G
-            fake = self.G(latents(self.G, self.batch_size, self.rng))
-        loss = self.game.objective.discriminator(self.D(real), self.D(fake))
-        if self.game.penalty:
-            loss = loss + self.game.penalty(self.D, real, fake, self.rng)
+            fake = self.G(self.draw_latents())
+        loss = self.discriminator_loss(self.D, real, fake)
         _descend(self.opt_d, loss)
         if self.game.constrain:
             self.game.constrain(self.D)
         return loss.detach()
 
     def generator_move(self) -> Tensor:
-        """One descent step of G against D as it stands; returns its loss, detached. D stays bitwise as it is."""
+        """One descent step of G; returns its loss, detached. D stays bitwise as it is.
+
+        G plays against D as it stands or, when `unroll_steps` is set, against what D would become by that many
+        moves on these fakes and one fresh minibatch of data.
+        """
+        fake, opponent = self.G(self.draw_latents()), self.D
+        if self.game.unroll_steps:
+            real = self.draw_real()
+            opponent = unroll(
+                self.D, self.opt_ahead,
+                lambda D: self.discriminator_loss(D, real, fake, in_one_pass=True), self.game.unroll_steps,
+            )  # fmt: skip
         self.D.requires_grad_(False)  # saves the gradients that nobody would use
-        loss = self.game.objective.generator(self.D(self.G(latents(self.G, self.batch_size, self.rng))))
+        loss = self.game.objective.generator(opponent(fake))
         _descend(self.opt_g, loss)
         self.D.requires_grad_(True)
         return loss.detach()
@@ -81,7 +117,7 @@ class Match:
 
 def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.zero_grad()
-    loss.backward()
+    loss.sum().backward()  # a sum where many matches are played at once, else one number
     optimiser.step()
 
 
@@ -94,13 +130,19 @@ def train(
     Lazy: between two snapshots the caller's own G and D *are* the networks at that step, and stopping is
     not calling `next`. `settings` are those of `Match`. Raises ValueError for bad ones, at the first `next`.
     """
+    match = Match(G, D, game, data, seed=seed, **settings)
+    yield from rounds(match, steps=steps, every=every, n_samples=n_samples)
+
+
+def rounds(match: Match, *, steps: int, every: int = 100, n_samples: int = 1000) -> Iterator[Snapshot]:
+    """What `train` does with a match: each round is n_critic moves of D, then one of G. Raises ValueError, at the
+    first `next`, when steps or every is less than 1."""
     if steps < 1 or every < 1:
         raise ValueError(f"steps and every must be at least 1, got {steps} and {every}")
-    match = Match(G, D, game, data, seed=seed, **settings)
-    z_fixed = latents(G, n_samples, Generator(match.rng.device).manual_seed(seed + 1))
+    z_fixed = match.fixed_latents(n_samples)
     for step in range(1, steps + 1):
-        for _ in range(game.n_critic):
+        for _ in range(match.game.n_critic):
             d_loss = match.discriminator_move()
         g_loss = match.generator_move()
         if step % every == 0 or step == steps:
-            yield Snapshot(step, d_loss.item(), g_loss.item(), evaluate(G, z_fixed))
+            yield Snapshot(step, d_loss.tolist(), g_loss.tolist(), evaluate(match.G, z_fixed))

@@ -21,9 +21,10 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # A module imports only from the layers above its own line.
 LAYERS = [
     {"distributions", "images", "objectives", "networks", "penalties"},
-    {"metrics", "unrolling"},
+    {"metrics", "unrolling", "pretrained"},
     {"games"},
     {"training"},
+    {"batched"},
     {"plotting", "sweep"},
     {"widgets", "lab", "checks"},
 ]

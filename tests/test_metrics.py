@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ganlib.distributions import GaussianMixture, grid, ring
-from ganlib.metrics import high_quality, jsd, modes_covered
+from ganlib.metrics import high_quality, jsd, modes_covered, wasserstein
 
 
 def rng(seed=0):
@@ -121,3 +121,78 @@ def test_jsd_is_symmetric_and_between_0_and_log_2():
 def test_jsd_refuses_what_is_no_density(p, edges, expected):
     with pytest.raises(ValueError, match=expected):
         jsd(p, gauss(0, 1), edges)
+
+
+# ---- earth mover's distance ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_wasserstein_of_a_shift_is_its_length(d):
+    """For any cloud and any weights: the plan x -> x + delta, and a linear function of slope 1 along delta."""
+    x, delta = torch.randn(12, d, generator=rng(d)), torch.randn(d, generator=rng(9))
+    weights = torch.rand(12, generator=rng(d))
+    for pair in ((), (weights, weights)):
+        assert wasserstein(x, x + delta, *pair) == pytest.approx(float(delta.norm()), abs=1e-6)
+
+
+def test_wasserstein_by_hand():
+    assert wasserstein([0.0, 1.0], [1.0, 3.0]) == pytest.approx(1.5)  # sorted: |0 - 1| and |1 - 3|
+    assert wasserstein([1.0, 0.0], [3.0, 1.0]) == pytest.approx(1.5)  # in any order
+    assert wasserstein([0.0], [-1.0, 2.0], None, [3, 1]) == pytest.approx(1.25)  # weights 3/4 and 1/4
+    square = torch.tensor([[0.0, 0], [1, 1]]), torch.tensor([[1.0, 0], [0, 1]])
+    assert wasserstein(*square) == pytest.approx(1)
+    # of three at the origin two stay within reach 1 and one goes to (3, 4)
+    assert wasserstein(torch.zeros(1, 2), torch.tensor([[1.0, 0], [0, 1], [3, 4]])) == pytest.approx(7 / 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wasserstein_by_assignment_is_the_linear_program(seed):
+    """Given weights, even equal ones, go to the program; two equal samples without them to the assignment."""
+    x, y = torch.randn(2, 15, 2, generator=rng(seed), dtype=torch.float64)
+    assert wasserstein(x, y) == pytest.approx(wasserstein(x, y, torch.ones(15)), abs=1e-9)
+    doubled = wasserstein(torch.cat([x, x]), y)  # every point of x with half its weight, twice
+    assert doubled == pytest.approx(wasserstein(x, y), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wasserstein_on_a_line_in_the_plane(seed):
+    """Distances along a straight line do not know in which space it lies."""
+    x, y = torch.randn(8, generator=rng(seed)).double(), torch.randn(11, generator=rng(seed + 50)).double()
+    a, b = torch.rand(8, generator=rng(seed)).double(), torch.rand(11, generator=rng(seed + 50)).double()
+    along = torch.tensor([0.6, -0.8], dtype=torch.float64)
+    assert wasserstein(x, y, a, b) == pytest.approx(
+        wasserstein(x[:, None] * along, y[:, None] * along, a, b), abs=1e-9
+    )
+    assert wasserstein(x, y) == wasserstein(x[:, None], y[:, None])
+
+
+def test_wasserstein_is_a_distance():
+    x, y, z = (torch.randn(n, 2, generator=rng(n)) for n in (6, 9, 7))
+    assert wasserstein(x, x) == wasserstein(x, x.flip(0)) == 0
+    assert wasserstein(x, y) == pytest.approx(wasserstein(y, x), abs=1e-9)
+    assert 0 < wasserstein(x, z) <= wasserstein(x, y) + wasserstein(y, z)
+    assert wasserstein(3 * x, 3 * y) == pytest.approx(3 * wasserstein(x, y), rel=1e-6)
+
+
+def test_wasserstein_leaves_the_graph_and_the_precision_alone():
+    x = torch.randn(5, 2, generator=rng(), requires_grad=True)
+    assert isinstance(wasserstein(x, x.detach().numpy() + 1), float)
+    assert x.grad is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((torch.empty(0), [1.0]), "x must be finite points"),
+        (([1.0], [math.nan]), "y must be finite points"),
+        (([1.0], torch.ones(2, 2, 2)), "y must be finite points"),
+        ((torch.ones(3, 2), torch.ones(3, 1)), "one space, got dimensions 2 and 1"),
+        (([1.0, 2.0], [1.0], [1.0]), "x_weights must be 2 finite numbers"),
+        (([1.0, 2.0], [1.0], [2.0, -1.0]), "x_weights must be 2 finite numbers >= 0"),
+        (([1.0], [1.0, 2.0], None, [1.0, math.inf]), "y_weights must be 2 finite"),
+        (([1.0], [1.0, 2.0], None, [0.0, 0.0]), "y_weights must have a positive sum"),
+    ],
+)
+def test_wasserstein_refuses_what_is_no_cloud(arguments, expected):
+    with pytest.raises(ValueError, match=expected):
+        wasserstein(*arguments)

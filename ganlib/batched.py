@@ -1,0 +1,113 @@
+"""Many matches of one shape as one tensor program: every weight has a leading axis, one slice a seed.
+
+Numerically these are the runs of `Match`, seed by seed, to rounding: each has its own random stream, its own loss and
+so its own gradient. One large kernel costs less than six small ones, and would fill a GPU.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, vmap
+
+from ganlib.games import Game
+from ganlib.training import Match, latents
+
+
+class BatchedLinear(nn.Module):
+    """s linear layers at once: (s, n, inputs) -> (s, n, outputs)."""
+
+    def __init__(self, layers: Sequence[nn.Linear]):
+        super().__init__()
+        self.weight = nn.Parameter(
+            torch.stack([layer.weight.detach() for layer in layers])
+        )  # (s, outputs, inputs)
+        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # (s, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+
+
+def stack(networks: Sequence[nn.Module]) -> nn.Module:
+    """Networks of one shape as one network, (s, n, ...) -> (s, n, ...): network i on slice i.
+
+    Parameters keep their names and gain a leading axis, so network i comes back with
+    `network.load_state_dict({name: values[i] for name, values in stacked.state_dict().items()})`.
+    Raises ValueError for no networks, different shapes, and layers with weights other than nn.Linear.
+    """
+    shapes = [{name: value.shape for name, value in network.state_dict().items()} for network in networks]
+    if not shapes or any(shape != shapes[0] for shape in shapes):
+        raise ValueError("stack needs at least one network, and all of one shape")
+    stacked = copy.deepcopy(networks[0])
+    for name, layer in networks[0].named_modules():
+        if isinstance(layer, nn.Linear):
+            place, _, attribute = name.rpartition(".")
+            layers = [network.get_submodule(name) for network in networks]
+            setattr(stacked.get_submodule(place), attribute, BatchedLinear(layers))
+        elif [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]:
+            raise ValueError(
+                f"only nn.Linear layers can be stacked, {name or 'the network'} is {type(layer).__name__}"
+            )
+    return stacked
+
+
+class BatchedMatch(Match):
+    """`Match(G, D, game, data, seed=seed)` for every pair (G, D) of `players` and its seed, all played at once.
+
+    Moves return one loss a seed, (s,); `match.G` and `match.D` are stacked, (s, n, ...) -> (s, n, ...). The players
+    given are copied. A penalty sees one seed at a time. Raises ValueError as `Match` and `stack` do, and for
+    seeds that are not one a pair.
+    """
+
+    batch_axis = 1
+
+    def __init__(self, players: Sequence[tuple], game: Game, data, *, seeds: Sequence[int], **settings):
+        seeds = list(seeds)
+        if not seeds or len(seeds) != len(players):
+            raise ValueError(f"expected a seed for each pair of players, got {len(seeds)} for {len(players)}")
+        if game.penalty and game.unroll_steps:
+            raise ValueError(
+                "a game with both a penalty and unroll_steps cannot be batched: play its seeds one by one"
+            )
+        self._one_D = copy.deepcopy(players[0][1])
+        each = replace(
+            game.objective,
+            discriminator=vmap(game.objective.discriminator),
+            generator=vmap(game.objective.generator),
+        )
+        game = replace(game, objective=each, penalty=game.penalty and self._each(game.penalty))
+        super().__init__(
+            stack([G for G, _ in players]), stack([D for _, D in players]), game, data, **settings
+        )
+        self.seeds, device = seeds, next(self.G.parameters()).device
+        self.rngs = [Generator(device).manual_seed(seed) for seed in seeds]
+
+    def draw_real(self) -> Tensor:
+        """A fresh minibatch of data for each seed, (s, n, ...)."""
+        return torch.stack([self.data.sample(self.batch_size, rng) for rng in self.rngs])
+
+    def draw_latents(self) -> Tensor:
+        """A fresh minibatch of z for each seed, (s, n, latent_dim)."""
+        return torch.stack([latents(self.G, self.batch_size, rng) for rng in self.rngs])
+
+    def fixed_latents(self, n: int) -> Tensor:
+        """n draws of z for each seed, (s, n, latent_dim), to look at the runs with: always the same."""
+        streams = [
+            Generator(rng.device).manual_seed(seed + 1)
+            for rng, seed in zip(self.rngs, self.seeds, strict=True)
+        ]
+        return torch.stack([latents(self.G, n, stream) for stream in streams])
+
+    def _each(self, penalty: Callable) -> Callable:
+        """`penalty` of each seed's D on its own samples and random stream, (s,)."""
+
+        def penalties(D: nn.Module, real: Tensor, fake: Tensor, _) -> Tensor:
+            def judge(i):
+                weights = {name: values[i] for name, values in D.named_parameters()}
+                return lambda x: functional_call(self._one_D, weights, (x,))
+
+            return torch.stack([penalty(judge(i), real[i], fake[i], rng) for i, rng in enumerate(self.rngs)])
+
+        return penalties

@@ -167,10 +167,11 @@ function modeCount(x, box, scene, f) {
     path(x, points, FAKE);
     x.globalAlpha = 1;
   }
-  const count = scene.runs > 1 ? "modes, each seed" : `modes covered: ${f.modes} of ${scene.modes}`;
+  const count = scene.runs > 1 ? "modes, by seed" : `modes covered: ${f.modes} of ${scene.modes}`;
   text(x, count, box.left, box.top - 14, { colour: "#8F3F00", bold: true });
   const share = `${Math.round(100 * f.quality)} %`;
-  text(x, `within 3 sigma: ${share}`, box.left + box.width, box.top - 14, { align: "right" });
+  const words = scene.runs > 1 ? `in 3 sigma: ${share}` : `within 3 sigma: ${share}`;
+  text(x, words, box.left + box.width, box.top - 14, { align: "right" });
 }
 
 // One picture for each run, side by side, on the left square: run i has its share of the samples and of D's belief.
@@ -184,6 +185,7 @@ function everyRun(x, box, scene, f, drawOne) {
     const one = { left: left + 2, top: top + 2, width: size - 4, height: size - 4 };
     drawOne(x, one, { ...scene, small: true }, { ...f, samples: part(f.samples, run), pixels: part(f.pixels, run) });
     const modes = scene.modes > 1 ? ` · ${f.modes[run]} of ${scene.modes}` : "";
+    x.fillStyle = "rgba(255, 255, 255, 0.85)"; x.fillRect(left + 3, top + 3, size - 6, 22);
     text(x, `seed ${scene.seed + run}${modes}`, left + 7, top + 14, { bold: true, size: 14 });
   }
 }

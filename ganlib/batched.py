@@ -21,10 +21,11 @@ class BatchedLinear(nn.Module):
 
     def __init__(self, layers: Sequence[nn.Linear]):
         super().__init__()
-        self.weight = nn.Parameter(
-            torch.stack([layer.weight.detach() for layer in layers])
-        )  # (s, outputs, inputs)
-        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # (s, outputs)
+        if any(layer.bias is None for layer in layers):
+            raise ValueError("expected linear layers with a bias")
+        # (s, outputs, inputs) and (s, outputs)
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
+        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
@@ -40,6 +41,8 @@ def stack(networks: Sequence[nn.Module]) -> nn.Module:
     shapes = [{name: value.shape for name, value in network.state_dict().items()} for network in networks]
     if not shapes or any(shape != shapes[0] for shape in shapes):
         raise ValueError("stack needs at least one network, and all of one shape")
+    if isinstance(networks[0], nn.Linear):
+        return BatchedLinear(networks)
     stacked = copy.deepcopy(networks[0])
     for name, layer in networks[0].named_modules():
         if isinstance(layer, nn.Linear):
@@ -47,9 +50,8 @@ def stack(networks: Sequence[nn.Module]) -> nn.Module:
             layers = [network.get_submodule(name) for network in networks]
             setattr(stacked.get_submodule(place), attribute, BatchedLinear(layers))
         elif [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]:
-            raise ValueError(
-                f"only nn.Linear layers can be stacked, {name or 'the network'} is {type(layer).__name__}"
-            )
+            what = f"{name or 'the network'} is {type(layer).__name__}"
+            raise ValueError(f"nn.Linear is the only layer with weights that can be stacked, {what}")
     return stacked
 
 
@@ -68,19 +70,13 @@ class BatchedMatch(Match):
         if not seeds or len(seeds) != len(players):
             raise ValueError(f"expected a seed for each pair of players, got {len(seeds)} for {len(players)}")
         if game.penalty and game.unroll_steps:
-            raise ValueError(
-                "a game with both a penalty and unroll_steps cannot be batched: play its seeds one by one"
-            )
+            raise ValueError("penalty and unroll_steps cannot be batched together: play the seeds one by one")
         self._one_D = copy.deepcopy(players[0][1])
-        each = replace(
-            game.objective,
-            discriminator=vmap(game.objective.discriminator),
-            generator=vmap(game.objective.generator),
-        )
+        one = game.objective
+        each = replace(one, discriminator=vmap(one.discriminator), generator=vmap(one.generator))
         game = replace(game, objective=each, penalty=game.penalty and self._each(game.penalty))
-        super().__init__(
-            stack([G for G, _ in players]), stack([D for _, D in players]), game, data, **settings
-        )
+        G, D = (stack(networks) for networks in zip(*players, strict=True))
+        super().__init__(G, D, game, data, **settings)
         self.seeds, device = seeds, next(self.G.parameters()).device
         self.rngs = [Generator(device).manual_seed(seed) for seed in seeds]
 
@@ -94,11 +90,8 @@ class BatchedMatch(Match):
 
     def fixed_latents(self, n: int) -> Tensor:
         """n draws of z for each seed, (s, n, latent_dim), to look at the runs with: always the same."""
-        streams = [
-            Generator(rng.device).manual_seed(seed + 1)
-            for rng, seed in zip(self.rngs, self.seeds, strict=True)
-        ]
-        return torch.stack([latents(self.G, n, stream) for stream in streams])
+        device = self.rngs[0].device
+        return torch.stack([latents(self.G, n, Generator(device).manual_seed(s + 1)) for s in self.seeds])
 
     def _each(self, penalty: Callable) -> Callable:
         """`penalty` of each seed's D on its own samples and random stream, (s,)."""

@@ -17,10 +17,7 @@ from ganlib.metrics import high_quality, modes_covered
 from ganlib.networks import mlp_players
 from ganlib.training import rounds
 
-MEASURES = {
-    "modes": modes_covered,
-    "hq": high_quality,
-}  # functions of (samples, data), for mixtures of Gaussians
+MEASURES = {"modes": modes_covered, "hq": high_quality}  # of (samples, data), where data is a mixture
 
 
 def play(
@@ -66,6 +63,8 @@ def sweep(
     seeds, grid = list(seeds), {name: _labelled(name, values) for name, values in grid.items()}
     if not seeds or together < 1:
         raise ValueError(f"expected at least one seed, and one or more together; got {seeds} and {together}")
+    if "seed" in grid.keys() | fixed.keys():
+        raise ValueError("expected the seeds as `seeds`, not as a setting")
     if twice := grid.keys() & fixed.keys():
         raise ValueError(f"{', '.join(sorted(twice))}: expected in the grid or fixed, not both")
     jobs = [
@@ -78,13 +77,8 @@ def sweep(
             delayed(_job)(run, chunk, {name: grid[name][label] for name, label in labels.items()} | fixed)
             for labels, chunk in jobs
         )
-    # the settings come first, as columns
-    return pd.concat(
-        [
-            pd.DataFrame([labels | row for row in rows])
-            for (labels, _), rows in zip(jobs, tables, strict=True)
-        ],
-        ignore_index=True,
+    return pd.DataFrame(
+        [labels | row for (labels, _), rows in zip(jobs, tables, strict=True) for row in rows]
     )
 
 

@@ -62,7 +62,7 @@ class Match:
         self.rng = Generator(device).manual_seed(seed)
         self.opt_g = torch.optim.Adam(G.parameters(), lr_g, betas, fused=True)
         self.opt_d = torch.optim.Adam(D.parameters(), lr_d, betas, fused=True)
-        self.opt_ahead = self.opt_d  # what an unrolled opponent looks ahead with
+        self.opt_ahead: torch.optim.Optimizer | None = None  # what G looks ahead with; None: D's own, opt_d
 
     def draw_real(self) -> Tensor:
         """A fresh minibatch of data."""
@@ -76,20 +76,12 @@ class Match:
         """n draws of z to look at the run with: always the same, from a stream that is not the run's."""
         return latents(self.G, n, Generator(self.rng.device).manual_seed(self.seed + 1))
 
-    def discriminator_loss(self, D, real: Tensor, fake: Tensor, in_one_pass: bool = False) -> Tensor:
-        """What D minimises on a minibatch. One pass over real and fake together is faster, but needs a D that
-        judges each sample by itself."""
-        axis = self.batch_axis
-        logits = D(torch.cat([real, fake], axis)).chunk(2, axis) if in_one_pass else (D(real), D(fake))
-        loss = self.game.objective.discriminator(*logits)
-        return loss + self.game.penalty(D, real, fake, self.rng) if self.game.penalty else loss
-
     def discriminator_move(self) -> Tensor:
         """One descent step of D on a fresh minibatch; returns its loss, detached."""
         real = self.draw_real()
         with torch.no_grad():  # D's move does not differentiate through G
             fake = self.G(self.draw_latents())
-        loss = self.discriminator_loss(self.D, real, fake)
+        loss = self._d_loss(self.D, real, fake, (self.D(real), self.D(fake)))
         _descend(self.opt_d, loss)
         if self.game.constrain:
             self.game.constrain(self.D)
@@ -99,20 +91,28 @@ class Match:
         """One descent step of G; returns its loss, detached. D stays bitwise as it is.
 
         G plays against D as it stands or, when `unroll_steps` is set, against what D would become by that many
-        moves on these fakes and one fresh minibatch of data.
+        moves on these fakes and one fresh minibatch of data; D must then judge each sample by itself.
         """
-        fake, opponent = self.G(self.draw_latents()), self.D
-        if self.game.unroll_steps:
-            real = self.draw_real()
-            opponent = unroll(
-                self.D, self.opt_ahead,
-                lambda D: self.discriminator_loss(D, real, fake, in_one_pass=True), self.game.unroll_steps,
-            )  # fmt: skip
+        fake = self.G(self.draw_latents())
+        opponent = self._look_ahead(fake) if self.game.unroll_steps else self.D
         self.D.requires_grad_(False)  # saves the gradients that nobody would use
         loss = self.game.objective.generator(opponent(fake))
         _descend(self.opt_g, loss)
         self.D.requires_grad_(True)
         return loss.detach()
+
+    def _look_ahead(self, fake: Tensor):
+        real, axis = self.draw_real(), self.batch_axis
+        both = torch.cat([real, fake], axis)  # in one pass of D, which is faster
+
+        def d_loss(D):
+            return self._d_loss(D, real, fake, D(both).chunk(2, axis))
+
+        return unroll(self.D, self.opt_ahead or self.opt_d, d_loss, self.game.unroll_steps)
+
+    def _d_loss(self, D, real: Tensor, fake: Tensor, logits) -> Tensor:
+        loss = self.game.objective.discriminator(*logits)
+        return loss + self.game.penalty(D, real, fake, self.rng) if self.game.penalty else loss
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -1,5 +1,6 @@
 """Unrolling: D as it will be after K more moves of its own (Metz et al. 2017, section 2.2)."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -78,21 +79,19 @@ def _sgd(group: dict, states: list[dict], parameters: list[Tensor]):
 def _adam(group: dict, states: list[dict], parameters: list[Tensor]):
     """Kingma and Ba (2015), Algorithm 1, from the moments m, v and the step count t that the optimiser has now."""
     (beta1, beta2), lr, eps = group["betas"], group["lr"], group["eps"]
-    m = _flat(state.get("exp_avg", torch.zeros_like(p)) for state, p in zip(states, parameters, strict=True))
-    v = _flat(
-        state.get("exp_avg_sq", torch.zeros_like(p)) for state, p in zip(states, parameters, strict=True)
-    )
+    zeros = [torch.zeros_like(p) for p in parameters]
+    m = _flat(state.get("exp_avg", zero) for state, zero in zip(states, zeros, strict=True))
+    v = _flat(state.get("exp_avg_sq", zero) for state, zero in zip(states, zeros, strict=True))
     t = int(states[0].get("step", 0))
-    tiny = torch.finfo(
-        v.dtype
-    ).tiny  # the slope of sqrt(v) is infinite at v = 0, where a dead ReLU unit's v stays
+    # A dead ReLU unit's v stays 0, where the slope of sqrt(v) is infinite and 0 * inf is not a number.
+    tiny = torch.finfo(v.dtype).tiny
 
     def move(theta: Tensor, gradient: Tensor) -> Tensor:
         nonlocal m, v, t
         t += 1
         m = torch.lerp(m, gradient, 1 - beta1)
-        v = torch.addcmul(beta2 * v, gradient, gradient, value=1 - beta2)
-        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-        return theta - lr * m_hat / (v_hat.clamp_min(tiny).sqrt() + eps)
+        v = torch.lerp(v, gradient.square(), 1 - beta2)
+        root = (v + tiny).sqrt() / math.sqrt(1 - beta2**t)
+        return torch.addcdiv(theta, m, root + eps, value=-lr / (1 - beta1**t))
 
     return move

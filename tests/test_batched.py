@@ -181,6 +181,8 @@ def test_what_cannot_be_stacked_is_refused():
         stack([])
     with pytest.raises(ValueError, match="of one shape"):
         stack([nn.Linear(2, 3), nn.Linear(2, 4)])
+    with pytest.raises(ValueError, match="with a bias"):
+        stack([nn.Linear(2, 3, bias=False)])
     with pytest.raises(ValueError, match="1 is BatchNorm1d"):
         stack([nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))])
     with pytest.raises(ValueError, match="0 is Conv2d"):

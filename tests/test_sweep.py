@@ -237,6 +237,7 @@ def test_it_is_silent_without_progress(capfd):
     [
         ({"seeds": []}, "at least one seed"),
         ({"together": 0}, "one or more together"),
+        ({"seed": 3}, "the seeds as `seeds`"),
         ({"unroll_steps": 5}, "unroll_steps: expected in the grid or fixed"),
         ({"grid": {"betas": [[0.5, 0.9]]}}, "betas: expected a list .*label"),
         ({"grid": {"lr_d": 1e-3}}, "lr_d: expected a list"),

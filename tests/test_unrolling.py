@@ -288,7 +288,7 @@ def test_a_match_can_look_ahead_with_another_optimiser():
     losses = []
     for choose in (lambda D: None, lambda D: torch.optim.SGD(D.parameters(), lr=0.1)):
         match = new_match(2)
-        match.opt_ahead = choose(match.D) or match.opt_d
+        match.opt_ahead = choose(match.D)
         losses.append(match.generator_move().item())
     assert losses[0] != losses[1] and all(map(math.isfinite, losses))
 

@@ -22,6 +22,8 @@ EARNED = {  # name in ganlib: the notebook that writes it out
     "cross_entropy": "01_adversarial_game",
     "jsd": "02_optimal_discriminator",
     "train": "03_vanilla_gan",
+    "wasserstein": "07_distances",
+    "unroll": "09_unrolled_gan",
 }
 
 

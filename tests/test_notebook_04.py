@@ -94,14 +94,16 @@ def test_maximum_likelihood_is_not_listed_because_it_overflows():
 
 
 def test_the_gradient_vanishes():
-    """MEASURED_FALL"""
+    """Measured on 36 seeds: minimax falls at least 2,800-fold (the median is a million), non-saturating grows at least
+    16-fold."""
     start, end = ahead()[1][[0, -1]]
     assert (start[0] > 1000 * end[0]).all() and (start[2] > 1000 * end[2]).all()
     assert (end[1] > start[1]).all()
 
 
 def test_it_needs_distance_and_a_slope_of_D():
-    """MEASURED_NEAR"""
+    """Measured on 36 seeds: near the data the minimax gradient grows at least 8-fold; against a flat D the
+    non-saturating gradient is at least 42 times shorter."""
     nb = notebook()
     near = nb.watch(nb.table(gap=2.0, seeds=OTHER_SEEDS))[0]
     flat = nb.watch(nb.table(activation=nn.Tanh, seeds=OTHER_SEEDS))[0]
@@ -122,7 +124,9 @@ def test_the_gradient_is_that_of_one_match():
             torch.testing.assert_close(together[:, i], alone, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("gap", "activation", "moves"), [(1.0, nn.ReLU, 0), (3.0, nn.Tanh, 3), (12.0, nn.ReLU, 10)])
+@pytest.mark.parametrize(
+    ("gap", "activation", "moves"), [(1.0, nn.ReLU, 0), (3.0, nn.Tanh, 3), (12.0, nn.ReLU, 10)]
+)
 def test_the_bound_holds_at_any_stage_and_for_any_activation(gap, activation, moves):
     """(4.7), for D's that are untrained, a little trained, near and far. It is not empty: some bounds are below 1."""
     nb = notebook()
@@ -137,19 +141,25 @@ def test_the_bound_holds_at_any_stage_and_for_any_activation(gap, activation, mo
 
 
 def test_the_one_line_cure():
-    """MEASURED_GAMES"""
+    """Measured on 36 seeds: by gradient descent 12.00 against at most 0.75. With Adam 5.8 to 8.0 against at most 1.63,
+    and s at least 5.4 under minimax; but for seed 40, where the gradient starts at 5e-11, far below Adam's epsilon,
+    and G stays at 12.0."""
     nb, match = notebook(), ahead()[0]
     for name in ("minimax", "max. likelihood"):
         stuck = nb.play(nb.objectives[name], plain=True, seeds=OTHER_SEEDS)
         assert np.abs(nb.distance(stuck) - 12).max() < 0.05
-    assert nb.distance(nb.play(nb.objectives["non-saturating"], plain=True, seeds=OTHER_SEEDS))[-1].max() < 2.5
+    assert (
+        nb.distance(nb.play(nb.objectives["non-saturating"], plain=True, seeds=OTHER_SEEDS))[-1].max() < 2.5
+    )
     mini, non = (
         nb.play(nb.objectives[name], plain=False, seeds=OTHER_SEEDS) for name in ("minimax", "non-saturating")
     )
     assert nb.distance(mini)[-1].max() < 11
     assert (nb.distance(non)[-1] < nb.distance(mini)[-1] / 2).all()
     assert mini[-1, 1].min() > 3
-    assert nb.stretch(match, nb.minimax).max() < -0.7 and nb.stretch(match, nb.non_saturating).abs().max() < 0.1
+    assert (
+        nb.stretch(match, nb.minimax).max() < -0.7 and nb.stretch(match, nb.non_saturating).abs().max() < 0.1
+    )
 
 
 def test_the_games_start_from_the_same_D():
@@ -167,10 +177,10 @@ def test_the_games_start_from_the_same_D():
 @pytest.mark.parametrize("slope", [0.5, 2.0])
 def test_stretch_of_a_straight_logit(slope):
     """The argument of the text: where D = e^l and l has the slope -a, the ratio is -a s, up to sampling noise."""
-    nb, match = notebook(), notebook().table(seeds=range(4))
+    nb, match = notebook(), notebook().table(seeds=range(40))
     match.D = lambda x: -20 - slope * (x[..., 0] - 12)
-    assert torch.allclose(nb.stretch(match, nb.minimax), torch.tensor(-slope * 0.5), atol=0.15)
-    assert torch.allclose(nb.stretch(match, nb.non_saturating), torch.tensor(0.0), atol=0.15)
+    assert nb.stretch(match, nb.minimax).mean().item() == pytest.approx(-slope * 0.5, abs=0.05)
+    assert nb.stretch(match, nb.non_saturating).mean().item() == pytest.approx(0, abs=0.05)
 
 
 # ---- a perfect D -------------------------------------------------------------------------------------------------
@@ -283,11 +293,11 @@ def test_noise_of_a_weight_against_samples():
 # ---- the widget ----------------------------------------------------------------------------------------------------
 
 
-def widget():
-    """The widget cell, run."""
+def widget(**start):
+    """The widget cell, run, with these settings to start from."""
     (cell,) = [c for c in nbformat.read(PATH, as_version=4).cells if "widget" in c.metadata.get("tags", [])]
     *statements, last = ast.parse(cell.source).body
-    namespace = dict(notebook().namespace)
+    namespace = notebook().namespace | {"START": notebook().START | start}
     exec(compile(ast.Module(statements, type_ignores=[]), PATH.name, "exec"), namespace)
     return eval(compile(ast.Expression(last.value), PATH.name, "eval"), namespace)
 
@@ -304,6 +314,15 @@ def test_the_widget_follows_its_controls():
     assert len(set(seen)) == len(seen)
     assert not message.value
     assert all(control.description for control in controls.children)
+
+
+def test_nothing_of_an_old_picture_is_left():
+    """Moved to other settings, the widget shows what a new one shows that starts there."""
+    controls, picture, _ = widget().children
+    elsewhere = {"logit": 1.5, "gap": 4.0, "moves": 8}
+    for control, value in zip(controls.children, elsewhere.values(), strict=True):
+        control.value = value
+    assert picture.value == widget(**elsewhere).children[1].value
 
 
 # ---- the exercises: right answers pass, plausible wrong ones do not ------------------------------------------------

@@ -135,7 +135,9 @@ def server(tmp_path_factory):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.fixture(scope="module")  # while it lives an event loop runs in this thread, which other tests must not see
+@pytest.fixture(
+    scope="module"
+)  # while it lives an event loop runs in this thread, which other tests must not see
 def browser_context(tmp_path_factory):
     if CHROMIUM is None:
         reason = "no Chromium found: install it, or name the program in the environment variable CHROMIUM"

@@ -1,6 +1,8 @@
 """A sweep is one tidy table, the same wherever it was computed."""
 
 import io
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -134,6 +136,25 @@ def test_other_local_backends():
     for backend in ("threading", "multiprocessing"):  # Ray's is derived from the second
         with joblib.parallel_config(backend=backend, n_jobs=2):
             pd.testing.assert_frame_equal(small_sweep(), expected, check_exact=True)
+
+
+def test_players_can_be_built_in_threads():
+    """PyTorch draws first weights from one global stream; two threads must not draw from it in turn."""
+
+    def first_weights(seed):
+        return torch.cat(
+            [p.detach().flatten() for G, D in [mlp_players((2,), seed=seed)] for p in G.parameters()]
+        )
+
+    expected = [first_weights(seed) for seed in range(40)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places as often as they can
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            built = list(pool.map(first_weights, range(40)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(torch.equal(a, b) for a, b in zip(expected, built, strict=True))
 
 
 def test_a_dask_cluster_is_joblibs_switch_away():

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from ganlib.games import Game
+from ganlib.penalties import Penalty
 from ganlib.training import Match, latents
 
 
@@ -59,7 +60,7 @@ class BatchedMatch(Match):
     """`Match(G, D, game, data, seed=seed)` for every pair (G, D) of `players` and its seed, all played at once.
 
     Moves return one loss a seed, (s,); `match.G` and `match.D` are stacked, (s, n, ...) -> (s, n, ...). The players
-    given are copied. A penalty sees one seed at a time. Raises ValueError as `Match` and `stack` do, and for
+    given are copied. Raises ValueError as `Match` and `stack` do, and for
     seeds that are not one a pair.
     """
 
@@ -69,12 +70,9 @@ class BatchedMatch(Match):
         seeds = list(seeds)
         if not seeds or len(seeds) != len(players):
             raise ValueError(f"expected a seed for each pair of players, got {len(seeds)} for {len(players)}")
-        if game.penalty and game.unroll_steps:
-            raise ValueError("penalty and unroll_steps cannot be batched together: play the seeds one by one")
-        self._one_D = copy.deepcopy(players[0][1])
         one = game.objective
         each = replace(one, discriminator=vmap(one.discriminator), generator=vmap(one.generator))
-        game = replace(game, objective=each, penalty=game.penalty and self._each(game.penalty))
+        game = replace(game, objective=each, penalty=self._at_once(game.penalty))
         G, D = (stack(networks) for networks in zip(*players, strict=True))
         super().__init__(G, D, game, data, **settings)
         self.seeds, device = seeds, next(self.G.parameters()).device
@@ -93,14 +91,19 @@ class BatchedMatch(Match):
         device = self.rngs[0].device
         return torch.stack([latents(self.G, n, Generator(device).manual_seed(s + 1)) for s in self.seeds])
 
-    def _each(self, penalty: Callable) -> Callable:
-        """`penalty` of each seed's D on its own samples and random stream, (s,)."""
+    def change_rules(self, **rules) -> None:
+        """As for `Match`, but not of the objective. Raises ValueError for a penalty that is no `Penalty`."""
+        if "penalty" in rules:
+            rules["penalty"] = self._at_once(rules["penalty"])
+        super().change_rules(**rules)
+
+    def _at_once(self, penalty: Penalty | None) -> Callable | None:
+        """The penalty of every seed's D, (s,), at points drawn from the seed's own samples and random stream."""
+        if penalty and not isinstance(penalty, Penalty):
+            raise ValueError(f"expected a penalty of ganlib.penalties, got {penalty!r}")
 
         def penalties(D: nn.Module, real: Tensor, fake: Tensor, _) -> Tensor:
-            def judge(i):
-                weights = {name: values[i] for name, values in D.named_parameters()}
-                return lambda x: functional_call(self._one_D, weights, (x,))
+            x = [penalty.points(*pair, rng) for *pair, rng in zip(real, fake, self.rngs, strict=True)]
+            return penalty.at(D, torch.stack(x), self.batch_axis)
 
-            return torch.stack([penalty(judge(i), real[i], fake[i], rng) for i, rng in enumerate(self.rngs)])
-
-        return penalties
+        return penalties if penalty else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from ganlib.objectives import OBJECTIVES, Objective
+from ganlib.penalties import Penalty, clip_weights, gradient_penalty
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,9 @@ class Game:
 
     objective: Objective
     n_critic: int = 1  # k of Algorithm 1: discriminator moves before each generator move
-    penalty: Callable[[nn.Module, Tensor, Tensor, Generator], Tensor] | None = None  # added to D's loss
+    penalty: Penalty | Callable[[nn.Module, Tensor, Tensor, Generator], Tensor] | None = (
+        None  # added to D's loss
+    )
     constrain: Callable[[nn.Module], None] | None = None  # applied to D after each of its moves
     unroll_steps: int = 0  # K: moves of D that G looks ahead (Metz et al. 2017)
 
@@ -33,4 +36,6 @@ class Game:
 # A new variant is one line here; every objective is a game already.
 GAMES: dict[str, Game] = {name: Game(objective) for name, objective in OBJECTIVES.items()} | {
     "unrolled": Game(OBJECTIVES["non-saturating"], unroll_steps=5),
+    "WGAN": Game(OBJECTIVES["wasserstein"], n_critic=5, constrain=clip_weights(0.1)),
+    "WGAN-GP": Game(OBJECTIVES["wasserstein"], n_critic=5, penalty=gradient_penalty(1.0)),
 }

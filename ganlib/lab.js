@@ -194,6 +194,8 @@ const KEYS = {
   plane: [["○ real", REAL], ["✕ generated", FAKE]],
   line: [["— real density", REAL], ["▮ generated", FAKE], ["— D(x), 0 to 1", D]],
   images: [["generated, at fixed latents", "#222222"]],
+  "critic plane": [["○ real", REAL], ["✕ generated", FAKE], ["critic: blue is high", D]],
+  "critic line": [["— real density", REAL], ["▮ generated", FAKE], ["— critic, rescaled", D]],
 };
 
 function draw(canvas, scene, f) {
@@ -213,7 +215,7 @@ function draw(canvas, scene, f) {
   if (scene.kind === "plane") everyRun(x, left, scene, f, plane);
   if (scene.kind === "line") everyRun(x, left, scene, f, line);
   if (scene.kind === "images") images(x, left, f.pixels);
-  key(x, KEYS[scene.kind], left.left, 20);
+  key(x, scene.critic && KEYS[`critic ${scene.kind}`] || KEYS[scene.kind], left.left, 20);
   const right = { left: half + 46, top: 36, width: width - half - 60, height: size };
   if (scene.kind === "images") { // real digits above, losses below
     const real = { ...right, width: size * 0.45, height: size * 0.45 };
@@ -318,6 +320,7 @@ function render({ model, el }) {
     const scene = model.get("scene"), f = unpack(view, scene.runs);
     draw(canvas, scene, f);
     clear.hidden = !scene.drawable;
+    for (const name of scene.dials) fields[name].parentElement.hidden = name !== scene.dial;
     const newest = f.index === f.frames - 1;
     scrub.max = f.frames - 1;
     scrub.value = f.index;

@@ -11,6 +11,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 import traitlets
 from torch import Generator, nn
+from torch.nn.functional import interpolate
 
 from ganlib.batched import BatchedMatch
 from ganlib.distributions import LINE, PLANAR, GaussianMixture, drawn
@@ -27,7 +29,8 @@ from ganlib.games import GAMES
 from ganlib.images import IMAGES
 from ganlib.metrics import high_quality, modes_covered
 from ganlib.networks import mlp_players
-from ganlib.training import Match, evaluate
+from ganlib.penalties import clip_weights, gradient_penalty
+from ganlib.training import Match, diverged, evaluate
 
 DRAWN = "drawn by hand"
 DATASETS: dict[str, Callable] = {**LINE, **PLANAR, DRAWN: lambda: drawn([[0.0, 0.0]]), **IMAGES}
@@ -44,15 +47,25 @@ NUMBERS: dict[str, tuple[str, type, float, float]] = {
     "k": ("k, moves of D", int, 1, 100),
     "seed": ("seed", int, 0, 2**31 - 1),
     "runs": ("seeds at once", int, 1, 12),
+    "unroll_steps": ("K, moves looked ahead", int, 0, 20),
+    "c": ("c, where weights are clipped", float, 1e-4, 100.0),
+    "lambda_gp": ("lambda of the penalty", float, 0.0, 1e4),
+}
+# The number that a game has of its own, and the rules of play that its value stands for.
+DIALS: dict[str, tuple[str, Callable[[Any], dict]]] = {
+    "unrolled": ("unroll_steps", lambda steps: {"unroll_steps": steps}),
+    "WGAN": ("c", lambda c: {"constrain": clip_weights(c)}),
+    "WGAN-GP": ("lambda_gp", lambda lambda_gp: {"penalty": gradient_penalty(lambda_gp)}),
 }
 
 
 class Lab(anywidget.AnyWidget):
     """One live run. `data` is a name in `datasets` (functions that give a sampler), `objective` a name in `GAMES`.
 
-    `activation` is a name in `ACTIVATIONS` (None: tanh for points, leaky ReLU for images); k, the learning rates,
-    the batch size and the networks (`latent_dim`, `hidden`, passed to `mlp_players`) may be set too, or `players`, a
-    function (shape, seed=...) -> (G, D) to use instead. `runs` seeds are trained at once, as one tensor program.
+    `activation` is a name in `ACTIVATIONS` (None: tanh for points, leaky ReLU for images); k (None: its game's),
+    the learning rates, the games' own numbers (`DIALS`), the batch size, Adam's betas and the networks (`latent_dim`,
+    `hidden`, passed to `mlp_players`) may be set too, or `players`, a function (shape, seed=...) -> (G, D) to use
+    instead. `runs` seeds are trained at once, as one tensor program.
     `advance(n)` plays n rounds at once without a browser. Sets PyTorch to one CPU thread.
     Raises ValueError for settings out of range.
     """
@@ -67,25 +80,24 @@ class Lab(anywidget.AnyWidget):
 
     def __init__(
         self, data: str = "ring", objective: str = "non-saturating", *,
-        lr_g: float = 1e-3, lr_d: float = 1e-3, k: int = 1, seed: int = 0, runs: int = 1, activation: str | None = None,
-        batch_size: int | None = None, datasets: Mapping[str, Callable] = DATASETS,
-        players: Callable | None = None, **networks,
+        lr_g: float = 1e-3, lr_d: float = 1e-3, k: int | None = None, seed: int = 0, runs: int = 1,
+        activation: str | None = None, unroll_steps: int = 5, c: float = 0.1, lambda_gp: float = 1.0,
+        batch_size: int | None = None, betas: tuple[float, float] = (0.5, 0.999),
+        datasets: Mapping[str, Callable] = DATASETS, players: Callable | None = None, **networks,
     ):  # fmt: skip
         super().__init__()
         # The browser that shows the lab needs the other core: two threads made the same step up to 20 times slower.
         torch.set_num_threads(1)
-        self._datasets, self._batch_size, self._players, self._networks = (
-            datasets,
-            batch_size,
-            players,
-            networks,
-        )
+        self._datasets, self._players, self._networks = datasets, players, networks
+        self._batch_size, self._betas = batch_size, betas
         self._menus = {"data": list(datasets), "objective": list(GAMES), "activation": list(ACTIVATIONS)}
         self.settings: dict[str, Any] = {"data": self._checked("data", data)}
-        activation = activation or self._usual_activation()
-        given = dict(
-            objective=objective, activation=activation, lr_g=lr_g, lr_d=lr_d, k=k, seed=seed, runs=runs
-        )
+        self.settings["objective"] = self._checked("objective", objective)
+        given = {
+            "activation": activation or self._usual_activation(), "lr_g": lr_g, "lr_d": lr_d,
+            "k": GAMES[objective].n_critic if k is None else k, "seed": seed, "runs": runs,
+            "unroll_steps": unroll_steps, "c": c, "lambda_gp": lambda_gp,
+        }  # fmt: skip
         self.settings |= {name: self._checked(name, value) for name, value in given.items()}
         self.playing, self._errors, self._task, self._views = False, {}, None, 0
         self._drawing = SMILE  # until the reader draws
@@ -109,8 +121,9 @@ class Lab(anywidget.AnyWidget):
         seeds = range(s["seed"], s["seed"] + s["runs"])
         make = self._players or partial(mlp_players, **networks | self._networks)
         players = [make(self.data.shape, seed=seed) for seed in seeds]
+        game = replace(GAMES[s["objective"]], **self._rules())
         play = {
-            "game": GAMES[s["objective"]], "data": self.data, "lr_g": s["lr_g"], "lr_d": s["lr_d"],
+            "game": game, "data": self.data, "lr_g": s["lr_g"], "lr_d": s["lr_d"], "betas": self._betas,
             "batch_size": self._batch_size or (64 if images else 256),
         }  # fmt: skip
         if s["runs"] == 1:
@@ -127,7 +140,8 @@ class Lab(anywidget.AnyWidget):
         self._losses: dict[str, list] = {"d": [], "g": []}
         self._kept: list[tuple] = []
         self._stride, self._drawn, self._looking_at = 1, 0, None
-        undecided = GAMES[s["objective"]].objective.discriminator(torch.zeros(1), torch.zeros(1)).item()
+        self._critic = game.objective.name == "wasserstein"  # whose values are no logits
+        undecided = game.objective.discriminator(torch.zeros(1), torch.zeros(1)).item()
         self._sent = self._seen = 0
         self.scene = {
             "kind": "images" if images else ("line" if self.data.shape == (1,) else "plane"),
@@ -136,11 +150,17 @@ class Lab(anywidget.AnyWidget):
             "modes": len(self.data.means) if isinstance(self.data, GaussianMixture) else 0,
             "means": self.data.means.tolist() if isinstance(self.data, GaussianMixture) else [],
             "real": _bytes(real).tolist() if images else real.flatten().tolist(),
-            "drawable": s["data"] == DRAWN, "runs": s["runs"], "seed": s["seed"],
+            "dials": [name for name, _ in DIALS.values()], "dial": DIALS.get(s["objective"], [""])[0],
+            "critic": self._critic, "drawable": s["data"] == DRAWN, "runs": s["runs"], "seed": s["seed"],
             "density": self.data.log_prob(points).exp().tolist() if self.data.shape == (1,) else [],
         }  # fmt: skip
         self._draw()
         self._tell(message)
+
+    def _rules(self) -> dict:
+        """The rules of play that the game's own number stands for."""
+        dial, rules = DIALS.get(self.settings["objective"], ("", None))
+        return rules(self.settings[dial]) if rules else {}
 
     def advance(self, rounds: int = 1) -> None:
         """Play `rounds` rounds (k moves of D, one of G) and draw one frame."""
@@ -168,10 +188,7 @@ class Lab(anywidget.AnyWidget):
         d_loss, g_loss = (float(torch.stack(v).mean()) if v else math.nan for v in self._losses.values())
         for player, loss, moved in (("D", d_loss, self._losses["d"]), ("G", g_loss, self._losses["g"])):
             if moved and not math.isfinite(loss):
-                raise ValueError(
-                    f"{player}'s loss is not finite at step {self.step}: the run has diverged. "
-                    "Try a smaller learning rate, or another objective, and reset."
-                )
+                raise ValueError(diverged(player, self.step))
         self._losses = {"d": [], "g": []}
         fake = evaluate(self.G, self._z)
         runs = fake if self.settings["runs"] > 1 else fake[None]
@@ -185,7 +202,7 @@ class Lab(anywidget.AnyWidget):
             floats, pixels = b"", _bytes(fake)
         else:
             floats = runs[:, : 500 if len(runs) == 1 else 200].cpu().numpy().astype("f4").tobytes()
-            pixels = _bytes(2 * evaluate(self.D, self._points).sigmoid() - 1)
+            pixels = _bytes(self._surface(evaluate(self.D, self._points)))
         self._latest = (row, head, floats, pixels.tobytes())
         if self._drawn % self._stride == 0:
             self._kept.append(self._latest)
@@ -193,6 +210,21 @@ class Lab(anywidget.AnyWidget):
             self._kept, self._stride = self._kept[::2], 2 * self._stride
         self._drawn += 1
         self._show(None)
+
+    def _surface(self, values: torch.Tensor) -> torch.Tensor:
+        """What D says at the points shown, from -1 to 1.
+
+        A critic's values have neither scale nor zero: the middle of their range becomes 0, and in the plane they are
+        rounded to bands, which lie close where the critic is steep."""
+        if not self._critic:
+            return 2 * values.sigmoid() - 1
+        low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
+        values = (2 * values - low - high) / (high - low).clamp_min(1e-12)
+        if self.data.shape == (1,):
+            return values
+        side = math.isqrt(values.shape[-1])
+        finer = interpolate(values.view(-1, 1, side, side), scale_factor=4, mode="bicubic")
+        return (7 * finer).round() / 7
 
     def _frames(self) -> list[tuple]:
         return self._kept if self._kept[-1] is self._latest else [*self._kept, self._latest]
@@ -303,6 +335,7 @@ class Lab(anywidget.AnyWidget):
             self.settings["k"] = GAMES[value].n_critic
         if name in ("data", "objective", "activation", "seed", "runs"):
             return self.reset(f"New run: {NUMBERS[name][0] if name in NUMBERS else name} is now {value}.")
+        self.match.change_rules(**self._rules())
         for optimiser, lr in ((self.match.opt_g, "lr_g"), (self.match.opt_d, "lr_d")):
             optimiser.param_groups[0]["lr"] = self.settings[lr]
         self._tell(f"{NUMBERS[name][0]} is now {value:g}; the run goes on.")

@@ -65,3 +65,104 @@ def mlp_players(
             MLPGenerator(shape, latent_dim, hidden, activation),
             MLPDiscriminator(shape, hidden, activation),
         )
+
+
+# ---- DCGAN (Radford, Metz and Chintala 2016), for images whose sides are multiples of 4 -----------------------
+
+
+def up(n_in: int, n_out: int) -> nn.Sequential:
+    """A block of G, (n, n_in, h, w) -> (n, n_out, 2h, 2w): transposed convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()
+    )
+
+
+def down(n_in: int, n_out: int) -> nn.Sequential:
+    """A block of D, (n, n_in, 2h, 2w) -> (n, n_out, h, w): strided convolution, batch norm, leaky ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.LeakyReLU(0.2)
+    )
+
+
+class DCGenerator(nn.Module):
+    """G: latents (n, latent_dim) -> images (n, *shape) in [-1, 1]; ValueError for latents of another shape.
+
+    A linear projection to a quarter of the size, then twice the size twice. Batch norm after every layer but the last.
+    """
+
+    def __init__(self, shape: Sequence[int] = (1, 28, 28), latent_dim: int = 32, width: int = 32):
+        super().__init__()
+        channels, height, breadth = _image_shape(shape)
+        self.latent_dim, self.shape, corner = latent_dim, tuple(shape), (2 * width, height // 4, breadth // 4)
+        self.body = nn.Sequential(
+            nn.Linear(latent_dim, math.prod(corner), bias=False),
+            nn.Unflatten(1, corner), nn.BatchNorm2d(2 * width), nn.ReLU(),  # for 28 x 28: 64 x 7 x 7
+            up(2 * width, width),                                           # 32 x 14 x 14
+            nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),    # 1 x 28 x 28
+            nn.Tanh(),
+        )  # fmt: skip
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        if z.shape[1:] != (self.latent_dim,):
+            raise ValueError(f"G expects latents of shape (n, {self.latent_dim}), got {tuple(z.shape)}")
+        return self.body(z)
+
+
+class DCDiscriminator(nn.Module):
+    """D: images (n, *shape) -> logits (n,); ValueError for images of another shape.
+
+    Half the size twice, then one linear layer. Batch norm after neither the first layer nor the last; because of it
+    the logit of an image depends on its batch while training, so real and generated images go through separately.
+    """
+
+    def __init__(self, shape: Sequence[int] = (1, 28, 28), width: int = 32):
+        super().__init__()
+        channels, height, breadth = _image_shape(shape)
+        self.shape = tuple(shape)
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  # for 28 x 28: 32 x 14 x 14
+            down(width, 2 * width),                                                 # 64 x 7 x 7
+            nn.Flatten(), nn.Linear(2 * width * (height // 4) * (breadth // 4), 1),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1:] != self.shape:
+            raise ValueError(
+                f"D expects images of shape (n, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}"
+            )
+        return self.body(x).squeeze(1)
+
+
+def init_dcgan(network: nn.Module) -> nn.Module:
+    """Draw the weights anew: N(0, 0.02^2), and N(1, 0.02^2) for the scales of batch norm; biases 0. In place.
+
+    Radford et al. 2016, section 4, on the weights; on the scales, which are to start near 1, their published code.
+    """
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)):
+            nn.init.normal_(layer.weight, 1.0 if isinstance(layer, nn.BatchNorm2d) else 0.0, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return network
+
+
+def dcgan_players(
+    shape: Sequence[int] = (1, 28, 28), *, latent_dim: int = 32, width: int = 32, seed: int = 0
+) -> tuple[DCGenerator, DCDiscriminator]:
+    """A fresh G and D for images of `shape` (channels, height, width), the sides multiples of 4; ValueError for others.
+
+    `width`: channels at half the size; at a quarter it is twice that. The seed fixes the weights; PyTorch's global
+    random state is left as it was. Both lie in memory channels last, which convolutions are faster with.
+    """
+    with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        players = DCGenerator(shape, latent_dim, width), DCDiscriminator(shape, width)
+        return tuple(init_dcgan(player).to(memory_format=torch.channels_last) for player in players)
+
+
+def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    if len(shape) != 3 or shape[0] < 1 or any(side < 4 or side % 4 for side in shape[1:]):
+        raise ValueError(
+            f"expected an image shape (channels, height, width) with sides that are multiples of 4, got {tuple(shape)}"
+        )
+    return tuple(shape)

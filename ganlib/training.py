@@ -4,7 +4,9 @@ Every tensor is born on G's device, from a generator that lives there, so a GPU 
 and a run's randomness is its own: nothing that looks at a run can change it.
 """
 
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -57,12 +59,16 @@ class Match:
             if not 0 < lr <= 1:
                 raise ValueError(f"{name} must be a learning rate in (0, 1], got {lr!r}")
         self.G, self.D, self.game, self.data, self.batch_size = G, D, game, data, batch_size
-        self.seed = seed
+        self.seed, self.seeds = seed, [seed]  # `ganlib.batched` plays many
         device = next(G.parameters()).device
         self.rng = Generator(device).manual_seed(seed)
         self.opt_g = torch.optim.Adam(G.parameters(), lr_g, betas, fused=True)
         self.opt_d = torch.optim.Adam(D.parameters(), lr_d, betas, fused=True)
         self.opt_ahead: torch.optim.Optimizer | None = None  # what G looks ahead with; None: D's own, opt_d
+
+    def change_rules(self, **rules) -> None:
+        """From the next move on play by these, fields of `Game`; raises ValueError as it does."""
+        self.game = replace(self.game, **rules)
 
     def draw_real(self) -> Tensor:
         """A fresh minibatch of data."""
@@ -129,6 +135,7 @@ def train(
 
     Lazy: between two snapshots the caller's own G and D *are* the networks at that step, and stopping is
     not calling `next`. `settings` are those of `Match`. Raises ValueError for bad ones, at the first `next`.
+    A run that diverges ends with a RuntimeWarning that says which player's loss, at which step, and what to try.
     """
     match = Match(G, D, game, data, seed=seed, **settings)
     yield from rounds(match, steps=steps, every=every, n_samples=n_samples)
@@ -136,13 +143,37 @@ def train(
 
 def rounds(match: Match, *, steps: int, every: int = 100, n_samples: int = 1000) -> Iterator[Snapshot]:
     """What `train` does with a match: each round is n_critic moves of D, then one of G. Raises ValueError, at the
-    first `next`, when steps or every is less than 1."""
+    first `next`, when steps or every is less than 1.
+
+    A run that diverges is told of in a RuntimeWarning; once all runs of the match have, no snapshot follows.
+    """
     if steps < 1 or every < 1:
         raise ValueError(f"steps and every must be at least 1, got {steps} and {every}")
     z_fixed = match.fixed_latents(n_samples)
+    losses: list[Tensor] = []  # of (D, G), one a round since the last snapshot
+    lost: set[int] = set()  # the runs that have diverged
     for step in range(1, steps + 1):
         for _ in range(match.game.n_critic):
             d_loss = match.discriminator_move()
         g_loss = match.generator_move()
+        losses.append(torch.stack([d_loss, g_loss]))
         if step % every == 0 or step == steps:
+            # looked at here alone, so that a GPU need not wait in every round: (rounds, players, runs)
+            bad = ~torch.stack(losses).reshape(len(losses), 2, -1).isfinite().cpu()
+            for run in set(bad.any(dim=(0, 1)).nonzero().flatten().tolist()) - lost:
+                lost.add(run)
+                late, player = bad[:, :, run].nonzero()[0].tolist()
+                message = diverged("DG"[player], step - len(losses) + 1 + late)
+                warnings.warn(f"seed {match.seeds[run]}: {message}", RuntimeWarning, stacklevel=3)
+            if len(lost) == bad.shape[2]:
+                return
+            losses.clear()
             yield Snapshot(step, d_loss.tolist(), g_loss.tolist(), evaluate(match.G, z_fixed))
+
+
+def diverged(player: str, step: int) -> str:
+    """What to say of a run in which the loss of `player`, "D" or "G", is not finite at `step`."""
+    return (
+        f"{player}'s loss is not finite at step {step}: the run has diverged. Try a smaller learning rate, "
+        "or a penalty or clipping that keeps D's slope bounded. The snapshots up to there are good."
+    )

@@ -12,6 +12,7 @@ from ganlib.games import GAMES, Game
 from ganlib.images import IMAGES
 from ganlib.metrics import modes_covered
 from ganlib.networks import mlp_players
+from ganlib.penalties import dragan
 from ganlib.training import Match, evaluate, rounds, train
 
 torch.set_num_threads(1)
@@ -20,25 +21,14 @@ GAME = GAMES["non-saturating"]
 SEEDS = [0, 3, 11]
 
 
-def penalty(D, real, fake, rng):
-    """Draws from the run's stream, and differentiates D, as a gradient penalty does."""
-    x = torch.lerp(real, fake, torch.rand(len(real), 1, generator=rng, device=rng.device)).requires_grad_()
-    (slope,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
-    return (slope.norm(dim=1) - 1).square().mean()
-
-
-def clip(D):
-    for p in D.parameters():
-        p.data.clamp_(-0.1, 0.1)
-
-
 RULES = {
     "plain": GAME,
     "minimax": GAMES["minimax"],
     "least squares": GAMES["least-squares"],
     "n_critic 2": replace(GAMES["hinge"], n_critic=2),
-    "penalty": replace(GAMES["wasserstein"], penalty=penalty),
-    "clipped": replace(GAMES["wasserstein"], constrain=clip),
+    "penalty": GAMES["WGAN-GP"],
+    "penalty, unrolled": replace(GAME, penalty=dragan(1.0), unroll_steps=2),
+    "clipped": GAMES["WGAN"],
     "unrolled": replace(GAME, unroll_steps=3),
 }
 
@@ -198,10 +188,10 @@ def test_a_seed_for_every_pair(seeds):
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="lr_g"):
         BatchedMatch(new_players(ring()), GAME, ring(), seeds=SEEDS, lr_g=0.0)
-    both = Game(GAME.objective, penalty=penalty, unroll_steps=1)
-    with pytest.raises(ValueError, match="one by one"):
-        BatchedMatch(new_players(ring()), both, ring(), seeds=SEEDS)
-    assert isinstance(Match(*mlp_players((2,)), both, ring()), Match)  # which is allowed
+    unknown = Game(GAME.objective, penalty=lambda D, real, fake, rng: D(real).mean())
+    with pytest.raises(ValueError, match="a penalty of ganlib.penalties"):
+        BatchedMatch(new_players(ring()), unknown, ring(), seeds=SEEDS)
+    assert isinstance(Match(*mlp_players((2,)), unknown, ring()), Match)  # which is allowed
 
 
 # ---- devices ---------------------------------------------------------------------------------------------------
@@ -227,3 +217,18 @@ def test_runs_on_a_gpu(game):
     match = BatchedMatch(players, game, ring(), seeds=SEEDS, batch_size=16)
     for shot in rounds(match, steps=2, every=1, n_samples=5):
         assert shot.samples.is_cuda
+
+
+# ---- runs that diverge -----------------------------------------------------------------------------------------
+
+
+def test_one_run_that_diverges_does_not_end_the_others():
+    players = new_players(ring())
+    with torch.no_grad():
+        players[1][1].body[0].weight.fill_(torch.nan)
+    match = BatchedMatch(players, GAME, ring(), seeds=SEEDS)
+    with pytest.warns(RuntimeWarning, match=f"seed {SEEDS[1]}: D's loss is not finite at step 1"):
+        shots = list(rounds(match, steps=4, every=2))
+    assert len(shots) == 2
+    assert torch.tensor(shots[-1].d_loss).isfinite().tolist() == [True, False, True]
+    assert [bool(x.isfinite().all()) for x in shots[-1].samples] == [True, False, True]

@@ -11,7 +11,7 @@ from ganlib.games import GAMES
 from ganlib.lab import DATASETS, HISTORY, UNSEEN_FRAMES, Lab
 from ganlib.networks import mlp_players
 from ganlib.objectives import OBJECTIVES
-from ganlib.training import train
+from ganlib.training import evaluate, train
 
 torch.set_num_threads(1)
 
@@ -249,3 +249,56 @@ def test_seeds_at_once_are_the_runs_one_by_one():
     assert lab.settings["runs"] == 1
     assert "for points" in obey(lab, do="set", name="runs", value="6")["message"]
     assert lab.settings["runs"] == 1
+
+
+# ---- the numbers that some games have of their own ---------------------------------------------------------------
+
+
+def test_a_games_own_number_is_shown_and_obeyed():
+    lab = Lab(objective="WGAN", c=0.05)
+    assert lab.scene["dial"] == "c" and lab.settings["k"] == 5 and head(lab)["d_moves"] == 0
+    lab.advance(2)
+    assert head(lab)["d_moves"] == 10
+    assert max(p.abs().max() for p in lab.D.parameters()) <= 0.05
+    assert "the run goes on" in obey(lab, do="set", name="c", value="0.02")["message"]
+    lab.advance(1)
+    assert max(p.abs().max() for p in lab.D.parameters()) <= 0.02
+    obey(lab, do="set", name="objective", value="WGAN-GP")
+    assert lab.scene["dial"] == "lambda_gp" and lab.match.game.penalty.weight == 1.0
+    obey(lab, do="set", name="lambda_gp", value="7")
+    assert lab.match.game.penalty.weight == 7.0
+    obey(lab, do="set", name="objective", value="unrolled")
+    obey(lab, do="set", name="unroll_steps", value="2")
+    assert lab.match.game.unroll_steps == 2 and lab.settings["k"] == 1
+    obey(lab, do="set", name="objective", value="hinge")
+    assert lab.scene["dial"] == "" and not lab.match.game.penalty
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_penalty_turned_up_while_it_runs_flattens_the_critic(runs):
+    """Seven hundred moves under a huge weight: slopes near 1, as WGAN-GP wants them."""
+    lab = Lab(objective="WGAN-GP", lambda_gp=0, runs=runs, lr_d=3e-3)
+    lab.advance(40)
+    obey(lab, do="set", name="lambda_gp", value="1000")
+    lab.advance(60)
+    x = lab._points.clone().requires_grad_()
+    slope = torch.autograd.grad(lab.D(x).sum(), x)[0].norm(dim=-1)
+    assert 0.5 < slope.median() < 1.5
+
+
+@pytest.mark.parametrize(
+    "bad", [("c", "0"), ("c", "-1"), ("lambda_gp", "-1"), ("lambda_gp", "inf"), ("k", "0")]
+)
+def test_nonsense_numbers_of_a_game_get_a_message(bad):
+    lab = Lab(objective="WGAN")
+    status = obey(lab, do="set", name=bad[0], value=bad[1])
+    assert status["error"] and "expected" in status["message"]
+
+
+@pytest.mark.parametrize("data", ["ring", "1-D normal"])
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_critics_surface_does_not_depend_on_its_scale_and_offset(data, runs):
+    lab = Lab(objective="WGAN-GP", data=data, runs=runs)
+    values = evaluate(lab.D, lab._points)
+    assert torch.allclose(lab._surface(values), lab._surface(5 * values + 3), atol=0.01)
+    assert lab._surface(values).abs().max() <= 1.2 and lab._surface(0 * values).abs().max() == 0

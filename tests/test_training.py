@@ -1,5 +1,6 @@
 """One move, and the loop: what changes, what does not, and where tensors are born."""
 
+import dataclasses
 import math
 from statistics import mean, median
 
@@ -336,3 +337,41 @@ def test_a_normal_on_the_line_is_learned(name):
         deviations.append(mean(shot.samples.std().item() for shot in shots[-5:]))
     assert median(means) == pytest.approx(2.0, abs=0.1)
     assert median(deviations) == pytest.approx(0.5, abs=0.15)
+
+
+# ---- runs that diverge -----------------------------------------------------------------------------------------
+
+
+class Exploding(nn.Module):
+    """D whose logits turn into infinity at its `at`-th move."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.weight, self.moves, self.at = nn.Parameter(torch.ones(2)), 0, at
+
+    def forward(self, x):
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            self.moves += 1  # two passes a move: real and fake
+        return x @ self.weight * (math.inf if self.moves >= 2 * self.at else 1.0)
+
+
+def test_a_run_that_diverges_says_which_player_and_when_and_keeps_its_snapshots():
+    G = mlp_players((2,))[0]
+    run = train(G, Exploding(at=8), GAME, ring(), steps=20, every=3)
+    with pytest.warns(
+        RuntimeWarning, match=r"seed 0: D's loss is not finite at step 8: .* smaller learning rate"
+    ):
+        snapshots = list(run)
+    assert [s.step for s in snapshots] == [3, 6]
+    assert all(s.samples.isfinite().all() for s in snapshots)
+
+
+def test_the_player_whose_loss_is_lost_first_is_named():
+    broken = dataclasses.replace(GAME.objective, generator=lambda logits: logits.mean() * math.nan)
+    with pytest.warns(RuntimeWarning, match="G's loss is not finite at step 1"):
+        assert list(train(*mlp_players((2,)), Game(broken), ring(), steps=4, every=2)) == []
+
+
+def test_a_run_that_goes_well_warns_of_nothing(recwarn):
+    assert len(list(train(*mlp_players((2,)), GAME, ring(), steps=4, every=2))) == 2
+    assert not [w for w in recwarn if w.category is RuntimeWarning]

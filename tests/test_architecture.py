@@ -148,8 +148,17 @@ def test_an_equation_number_that_is_cited_in_ganlib_exists():
     assert cited <= existing
 
 
+START = "00_start_here"  # teaches nothing, so it has no claims, no references, and few rules
+LESSONS = [path for path in NOTEBOOKS if path.stem != START]
+
+
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
 def notebook(request):
+    return Notebook(request.param)
+
+
+@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
+def lesson(request):
     return Notebook(request.param)
 
 
@@ -199,26 +208,26 @@ class TestForm:
     def test_tags_are_known(self, notebook):
         assert set.union(*map(tags, notebook.cells)) <= TAGS
 
-    def test_imports_stand_in_the_first_code_cell(self, notebook):
-        """Except from ganlib: what a notebook has just written out, it may import from there on."""
-        for cell in notebook.code[1:]:
+    def test_imports_stand_in_the_first_code_cell(self, lesson):
+        """Except from ganlib: what a lesson has just written out, it may import from there on."""
+        for cell in lesson.code[1:]:
             assert re.findall(r"(?m)^\s*(?:import|from) (?!ganlib\b)\w+", cell.source) == []
 
     def test_title_carries_the_number(self, notebook):
         assert notebook.headings[0].startswith(f"{notebook.number} · ")
 
-    def test_opening_says_what_is_needed_and_what_is_learned(self, notebook):
+    def test_opening_says_what_is_needed_and_what_is_learned(self, lesson):
         """The first cell: the question, prerequisites, time, and three or four claims that a cell checks."""
-        opening = notebook.cells[0].source
+        opening = lesson.cells[0].source
         assert "**" in opening and "?" in opening
         assert re.search(r"(?i)prerequisites|before you start", opening)
         assert "two cores" in opening
         _, claims = opening.split("What you will learn")
         assert 3 <= len(re.findall(r"(?m)^(?:[-*]|\d+\.) ", claims)) <= 4
 
-    def test_closing_sections_stand_in_their_order(self, notebook):
+    def test_closing_sections_stand_in_their_order(self, lesson):
         closing = ["Exercises", "Summary", "References", "Solutions"]
-        assert notebook.headings[-4:] == closing
+        assert lesson.headings[-4:] == closing
 
 
 class TestFigures:
@@ -235,11 +244,11 @@ class TestFigures:
         data = [output.get("data", {}) for cell in notebook.code for output in cell.outputs]
         assert not any({"image/svg+xml", "text/html"} & set(kinds) for kinds in data)
 
-    def test_a_widget_has_its_static_twin_above_it(self, notebook):
+    def test_a_widget_has_its_static_twin_above_it(self, lesson):
         """In the same section, before the widget, stands a figure."""
-        assert notebook.tagged("widget")
+        assert lesson.tagged("widget")
         twin = False
-        for cell in notebook.cells:
+        for cell in lesson.cells:
             if cell.cell_type == "markdown" and re.search(r"(?m)^## ", cell.source):
                 twin = False
             twin = twin or has_figure(cell)
@@ -247,14 +256,14 @@ class TestFigures:
 
 
 class TestEquations:
-    def test_numbers_run_through(self, notebook):
-        expected = [f"{notebook.number}.{i}" for i in range(1, len(notebook.equations()) + 1)]
-        assert notebook.equations() == expected
+    def test_numbers_run_through(self, lesson):
+        expected = [f"{lesson.number}.{i}" for i in range(1, len(lesson.equations()) + 1)]
+        assert lesson.equations() == expected
 
-    def test_cited_numbers_exist(self, notebook):
+    def test_cited_numbers_exist(self, lesson):
         existing = {number for path in NOTEBOOKS for number in Notebook(path).equations()}
-        prose = re.sub(r"`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", "", notebook.prose, flags=re.DOTALL)
-        code = "\n".join(cell.source for cell in notebook.code)
+        prose = re.sub(r"`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", "", lesson.prose, flags=re.DOTALL)
+        code = "\n".join(cell.source for cell in lesson.code)
         cited = re.findall(r"\(([1-9]\d?\.\d+)\)", prose)
         cited += re.findall(r"(?:equation|eq\.|#) \(([1-9]\d?\.\d+)\)", code)
         assert cited

@@ -94,7 +94,7 @@ def test_jsd():
 @pytest.mark.parametrize("name", EARNED)
 def test_is_not_imported_before_it_is_written_out(name):
     home = EARNED[name]
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("0[1-9]_*.ipynb")):  # 00 teaches nothing: it tries whether all works
         for source in code_cells(path.stem):
             tree = ast.parse(source)
             if path.stem == home and any(name in defined_by(node) for node in tree.body):

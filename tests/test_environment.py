@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 PIP_NAME = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}  # else the same
-LAB = ".venv/bin/jupyter lab notebooks/01_adversarial_game.ipynb"
+LAB = ".venv/bin/jupyter lab notebooks/00_start_here.ipynb"
 INSTALL = f"python3 -m venv .venv && .venv/bin/pip install -e . && {LAB}"
 TEST = 'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/pytest'
 

@@ -1,5 +1,6 @@
 """The course as a reader meets it: JupyterLab in a real browser."""
 
+import ast
 import os
 import re
 from pathlib import Path
@@ -173,3 +174,50 @@ def test_two_labs_on_one_page(open_notebook):
         root.get_by_role("button", name="Pause").click()
         expect(root).to_have_attribute("data-playing", "false")
     assert notebook.errors == [] and notebook.error_text() == ""
+
+
+def modes_by_step(notebook) -> dict[int, list[int]]:
+    """The modes covered, run by run, in each frame that `lab` has kept."""
+    code = "print({int(r[0]): [int(m) for m in r[3:]] for r, *_ in lab._frames()})"
+    return ast.literal_eval(notebook.execute(code))
+
+
+def test_collapse_and_its_cure_live(open_notebook):
+    """A slow D: one clump that visits mode after mode. Then a faster one, typed in while it runs: the ring fills."""
+    code = "from ganlib.lab import Lab\nlab = Lab(activation='ReLU', lr_d=5e-4)\nlab"
+    notebook = open_notebook([code]).run_all()
+    lab = LabOnPage(notebook)
+    lab.press("Play")
+    lab.wait_for_step(1000)
+    modes = modes_by_step(notebook)
+    assert (
+        max(max(m) for m in modes.values()) <= 2 and len({m[0] for m in modes.values()}) == 2
+    )  # comes and goes
+    lab.screenshot("collapse")
+    lab.type("learning rate of D", "0.002")
+    lab.expect_message("the run goes on")
+    lab.wait_for_step(2400)
+    lab.press("Pause")
+    lab.expect_playing(False)
+    modes = modes_by_step(notebook)
+    assert min(m[0] for step, m in modes.items() if step > 2200) >= 5
+    assert max(m[0] for m in modes.values()) >= 7
+    lab.screenshot("cure")
+    assert not notebook.errors and not notebook.external and not notebook.error_text()
+
+
+def test_six_seeds_live(open_notebook):
+    notebook = open_notebook(["from ganlib.lab import Lab\nlab = Lab(runs=6)\nlab"]).run_all()
+    lab = LabOnPage(notebook)
+    before = lab.picture()
+    lab.press("Play")
+    lab.wait_for_step(400)
+    lab.press("Pause")
+    lab.expect_playing(False)
+    assert lab.picture() != before
+    last = modes_by_step(notebook)
+    assert len(last[max(last)]) == 6 and min(last[max(last)]) >= 1
+    lab.type("seeds at once", "2")
+    lab.expect_message("New run: seeds at once is now 2")
+    lab.expect_counts(0, 0)
+    assert not notebook.errors and not notebook.external and not notebook.error_text()

@@ -277,6 +277,8 @@ function render({ model, el }) {
   for (const [name, label] of Object.entries(numbers))
     field(name, label, element("input", { type: "text", inputMode: "decimal", size: 6 }));
 
+  if (model.get("recorded")) // no kernel behind the page: nothing can be trained or set
+    for (const node of [...buttons.querySelectorAll("button:not(.lab-play)"), ...Object.values(fields)]) node.disabled = true;
   const canvas = element("canvas", { className: "lab-canvas", role: "img" });
   const message = element("div", { className: "lab-message", role: "status", "aria-live": "polite" });
   el.classList.add("lab");

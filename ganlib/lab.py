@@ -37,6 +37,7 @@ DATASETS: dict[str, Callable] = {**LINE, **PLANAR, DRAWN: lambda: drawn([[0.0, 0
 SMILE = [[2 * math.sin(a), -2 * math.cos(a)] for a in np.linspace(-1.2, 1.2, 24)] + [[-0.9, 1.2], [0.9, 1.2]]
 ACTIVATIONS = {"tanh": nn.Tanh, "ReLU": nn.ReLU, "leaky ReLU": partial(nn.LeakyReLU, 0.2)}
 FRAME_SECONDS = 0.041  # of training between two pictures: about 22 a second
+IMAGE_FRAME_SECONDS = 0.09  # a sheet of images costs more
 UNSEEN_FRAMES = 25  # stop sending when the browser is this far behind: no queue builds up
 HISTORY = 400  # frames kept for scrubbing; when full, every second one is dropped
 
@@ -372,7 +373,8 @@ class Lab(anywidget.AnyWidget):
             await asyncio.sleep(0.001)  # not 0: lets the threads that talk to the browser run
 
     def _play_one_frame(self) -> None:
-        due = time.perf_counter() + FRAME_SECONDS
+        images = len(self.data.shape) == 3
+        due = time.perf_counter() + (IMAGE_FRAME_SECONDS if images else FRAME_SECONDS)
         while time.perf_counter() < due:
             self._round()
         if self._sent - self._seen < UNSEEN_FRAMES:

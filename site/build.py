@@ -1,0 +1,360 @@
+"""Build the published course from the executed notebooks: pages with search, and the same notebooks as slides.
+
+    python site/build.py                  writes build/site; open build/site/index.html, or serve that folder
+    python site/build.py --out FOLDER     somewhere else
+
+Needs `pip install -e ".[site]"` and no network, and the pages load nothing from elsewhere. The notebooks are read
+and never changed. Derived from them: a figure's text alternative is its caption; a mentioned notebook, equation or
+figure becomes a link; a cell that opens the lab is played here and shown as a recording; slides begin at headings.
+"""
+
+import argparse
+import ast
+import base64
+import hashlib
+import importlib.util
+import json
+import re
+import shutil
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import nbformat
+import numpy as np
+from nbconvert import SlidesExporter
+from nbformat import NotebookNode
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+WORK = ROOT / "build"
+FRAMES, ROUNDS = 101, 15  # of a recorded run: pictures, and rounds of training between two of them
+PAGE_LIMIT = 1_000_000  # bytes of recordings on one page
+TITLE = "Generative adversarial networks, live"
+
+SPHINX = {
+    "project": TITLE,
+    "html_title": TITLE,
+    "copyright": "the authors; prose and figures CC BY 4.0, code BSD 3-Clause",
+    "language": "en",
+    "extensions": ["myst_nb"],
+    "nb_execution_mode": "off",
+    "myst_enable_extensions": ["dollarmath", "amsmath"],
+    "myst_heading_anchors": 3,
+    "html_theme": "furo",
+    "html_static_path": ["_static"],
+    "html_favicon": "_static/favicon.svg",
+    "html_css_files": ["course.css"],
+    "html_js_files": ["course.js"],
+    "html_copy_source": False,
+    "html_use_index": False,
+    "mathjax_path": "mathjax/tex-chtml.js",
+    "mathjax3_config": {"tex": {"tags": "ams"}, "options": {"enableMenu": False}},
+}
+
+
+# ---- what is derived from a notebook ---------------------------------------------------------------------------
+
+
+def spoken(markdown: str) -> str:
+    """A caption as plain text, for a text alternative: no markup, formulas in words that can be read out."""
+
+    def formula(match) -> str:
+        tex = match.group(1)
+        tex = re.sub(r"\\[td]?frac\s*(\{[^{}]*\}|\w)\s*(\{[^{}]*\}|\w)", r" \1/\2 ", tex)
+        tex = re.sub(
+            r"\\(?:text|mathrm|texttt|mathbb|operatorname|hat|tilde|bar|big|Big|left|right)\b\*?", "", tex
+        )
+        tex = re.sub(r"\\,|\\;|\\!|\\quad|\\ |~", " ", tex)
+        for command, word in {"\\mid": "|", "\\to": "to", "\\le": "≤", "\\ge": "≥", "\\ll": "≪", "\\gg": "≫",
+                              "\\times": "×", "\\cdot": "·", "\\approx": "≈", "\\infty": "infinity",
+                              "\\sqrt": "root "}.items():  # fmt: skip
+            tex = re.sub(re.escape(command) + r"(?![A-Za-z])", word, tex)
+        tex = re.sub(r"\\([A-Za-z]+)", r"\1", tex)
+        return re.sub(r"\s+", " ", re.sub(r"[{}\\]", "", tex)).strip()
+
+    text = re.sub(r"\$([^$]+)\$", formula, markdown)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return re.sub(r"\s+", " ", re.sub(r"\*\*?|`", "", text)).strip()
+
+
+class Course:
+    """All notebooks: where each number, equation and figure stands."""
+
+    def __init__(self, paths: list[Path]):
+        self.paths = paths
+        self.numbers = {path.name.split("_")[0]: path.stem for path in paths}
+        self.places: dict[str, str] = {}  # "(2.3)" or "Figure 2.3" -> page and anchor
+        for path in paths:
+            for cell in nbformat.read(path, as_version=4).cells:
+                if cell.cell_type == "markdown":
+                    for tag in re.findall(r"\\tag\{([\d.]+)\}", cell.source):
+                        self.places[f"({tag})"] = f"{path.stem}.html#eq-{tag.replace('.', '-')}"
+                    for tag in re.findall(r"^\*Figure ([\d.]+)\.\*", cell.source):
+                        self.places[f"Figure {tag}"] = f"{path.stem}.html#fig-{tag.replace('.', '-')}"
+
+    def linked(self, markdown: str, page: str, prefix: str = "") -> str:
+        """Links to notebooks lead to their pages; mentions of notebooks, equations and figures become links.
+        `page` is the page this stands on (which needs no link to itself), `prefix` leads to the pages."""
+
+        def link(target: str, text: str) -> str:
+            return f'<a href="{prefix}{target}">{text}</a>'
+
+        def number(match) -> str:
+            known = self.numbers.get(match.group(2))
+            return match.group(1) + (
+                link(known + ".html", match.group(2)) if known not in (None, page) else match.group(2)
+            )
+
+        def replace(match) -> str:
+            whole = match.group()
+            if match["file"]:
+                return link(match["file"] + ".html" + (match["anchor"] or ""), match["label"])
+            if match["mention"]:
+                return re.sub(r"(^[Nn]otebooks? |,(?: and)? | and | or | to )(\d\d)\b", number, whole)
+            return link(self.places[whole], whole) if whole in self.places else whole
+
+        return re.sub(
+            r"(?P<skip>^#.*?$|^\*Figure [\d.]+\*|```.*?```|\$\$.*?\$\$|`[^`]*`|\$[^$]+\$)"
+            r"|\[(?P<label>[^\]]*)\]\((?:\./|notebooks/)?(?P<file>\w+)\.ipynb(?P<anchor>#[^)]*)?\)"
+            r"|!?\[[^\]]*\]\([^)]*\)"
+            r"|(?P<mention>\b[Nn]otebooks? \d\d\b(?:(?: \([^()]*\))?(?:,| and|, and| or| to) \d\d\b)*)"
+            r"|\(\d+\.\d+\)|\bFigure \d+\.\d+",
+            replace,
+            markdown,
+            flags=re.MULTILINE | re.DOTALL,
+        )  # fmt: skip
+
+    def prepared(self, path: Path, labs: dict[str, str], prefix: str = "") -> NotebookNode:
+        """The notebook at `path` as it is published; `labs` maps the id of a cell to its recording's name."""
+        notebook = nbformat.read(path, as_version=4)
+        for cell, below in zip(notebook.cells, [*notebook.cells[1:], None], strict=True):
+            if cell.cell_type == "markdown":
+                cell.source = self.linked(cell.source, path.stem, prefix)
+                continue
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    alt = spoken(below.source.split("\n\n")[0])
+                    output.metadata["image/png"] = {"alt": alt}  # for nbconvert
+                    cell.metadata["mystnb"] = {"image": {"alt": alt}}  # for Sphinx
+            if "widget" in cell.metadata.get("tags", []):
+                words = SLIDERS
+                if cell.id in labs:
+                    first = cell.id == next(iter(labs))  # what all labs of a page share is loaded once
+                    words = (SCRIPTS if first else "") + LAB
+                words = words.format(name=labs.get(cell.id), static=prefix + "_static")
+                cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": words})]
+        return notebook
+
+
+SCRIPTS = """<link rel="stylesheet" href="{static}/lab.css"><script src="{static}/lab.js"></script>
+<script src="{static}/recorded.js"></script>
+"""
+
+LAB = """<div class="recorded" role="group" aria-label="A recorded run of the lab" data-recording="{name}">
+<noscript>The recorded run needs JavaScript.</noscript></div>
+<p class="needs-kernel">A recorded run: play it, or drag through it. To train live, to move one player, or to
+change a setting, open the notebook in JupyterLab.</p>
+<script src="{static}/recordings/{name}.js"></script>"""
+
+SLIDERS = """<p class="needs-kernel">The sliders of this cell need Python: open the notebook in JupyterLab.
+The figure above is the same picture with the sliders where they start.</p>"""
+
+
+# ---- the lab, recorded -----------------------------------------------------------------------------------------
+
+
+def recorded(notebook: NotebookNode, cell: NotebookNode, frames: int, rounds: int, limit: int) -> str:
+    """A run of the lab that `cell` opens, as JSON: its scene, its status, and its frames, compressed. The cell may
+    use what the notebook's first code cell imports. At most `limit` characters: every second frame is left out until
+    it fits. Raises ValueError if the cell does not end in a lab."""
+    from ganlib.lab import Lab
+
+    imports = ast.parse(_imports(notebook)).body
+    body = ast.parse(cell.source).body
+    value = ast.Expression(body.pop().value)
+    names: dict = {}
+    exec(compile(ast.Module(imports + body, []), "<lab cell>", "exec"), names)
+    lab = eval(compile(value, "<lab cell>", "eval"), names)
+    if not isinstance(lab, Lab):
+        raise ValueError(
+            f"expected a lab as the last line of the cell, got {type(lab).__name__}:\n{cell.source}"
+        )
+    pictures = [_rounded(lab.frame)]
+    for _ in range(frames - 1):
+        lab.advance(rounds)
+        pictures.append(_rounded(lab.frame))
+    while True:
+        data = base64.b64encode(zlib.compress(b"".join(pictures), 9)).decode()
+        recording = {
+            "scene": _short(lab.scene),
+            "status": lab.status,
+            "lengths": [*map(len, pictures)],
+            "data": data,
+        }
+        text = json.dumps(recording, separators=(",", ":"))
+        if len(text) <= limit:
+            return text
+        pictures = pictures[::-1][::2][::-1]  # the last one stays
+
+
+def _imports(notebook: NotebookNode) -> str:
+    """What the notebook imports, as code."""
+    trees = [ast.parse(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    nodes = [node for tree in trees for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return ast.unparse(ast.Module(nodes, []))
+
+
+def _rounded(frame: bytes) -> bytes:
+    """The same frame with the samples to three digits, which compresses better."""
+    floats, pixels = np.frombuffer(frame, "f4", 6)[4:].astype(int)
+    start = len(frame) - pixels - 4 * floats
+    samples = np.frombuffer(frame, "u4", floats, start).copy()
+    samples += 0x800
+    samples &= 0xFFFFF000
+    return frame[:start] + samples.tobytes() + frame[start + 4 * floats :]
+
+
+def _short(value):
+    """Numbers to six digits."""
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def record(path: Path, folder: Path, frames: int, rounds: int) -> dict[str, str]:
+    """Record every lab of a notebook into `folder`; the id of each lab's cell, with the recording's name. A recording
+    is made anew when its cell, the imports, the package or this file has changed."""
+    notebook = nbformat.read(path, as_version=4)
+    cells = [
+        c
+        for c in notebook.cells
+        if "widget" in c.metadata.get("tags", []) and re.search(r"\bLab\(", c.source)
+    ]
+    names = {}
+    for number, cell in enumerate(cells, 1):
+        sources = [Path(__file__), *sorted((ROOT / "ganlib").glob("*.py"))]
+        state = [cell.source, _imports(notebook), frames, rounds, *(source.read_text() for source in sources)]
+        kept = WORK / "recordings" / f"{hashlib.sha1(repr(state).encode()).hexdigest()[:16]}.json"
+        if not kept.exists():
+            text = recorded(notebook, cell, frames, rounds, PAGE_LIMIT // len(cells) - 2000)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(text)
+        name = f"{path.stem}-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.js").write_text(f'recordedLab("{name}",{kept.read_text()})\n')
+        names[cell.id] = name
+    return names
+
+
+# ---- pages and slides ------------------------------------------------------------------------------------------
+
+
+def front_page(course: Course) -> str:
+    """The README up to what concerns its developers, with links to the pages and to the slides."""
+    text = (ROOT / "README.md").read_text().split("\n## Working on it")[0]
+    text = course.linked(text, "index").replace(".github/lab.png", "_static/lab.png")
+    slides = " · ".join(
+        f'<a href="slides/{stem}.html">{number}</a>' for number, stem in course.numbers.items()
+    )
+    text += f"\n\nEach notebook as slides (arrow keys; Esc shows them all): {slides}.\n"
+    names = "\n".join(course.numbers.values())
+    return f"{text}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
+
+
+def static_files(folder: Path) -> None:
+    """Everything that pages and slides load, in one folder: our few files, MathJax and reveal.js from their wheels."""
+
+    def package(name: str) -> Path:
+        return Path(importlib.util.find_spec(name).submodule_search_locations[0])
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (
+        "course.css",
+        "course.js",
+        "favicon.svg",
+        "recorded.js",
+        "slides/slides.css",
+        "slides/slides.js",
+    ):
+        shutil.copy(HERE / file, folder)
+    shutil.copy(ROOT / "ganlib" / "lab.css", folder)
+    shutil.copy(ROOT / ".github" / "lab.png", folder)
+    module = (ROOT / "ganlib" / "lab.js").read_text()
+    assert module.count("export default") == 1
+    script = module.replace("export default", "window.lab =")  # a module would not load from a file:// page
+    (folder / "lab.js").write_text(f"{{\n{script}\n}}\n")
+    mathjax = package("sphinx-mathjax-offline") / "static" / "mathjax"
+    for part in ("input", "output/chtml/fonts"):
+        shutil.copytree(mathjax / part, folder / "mathjax" / part, dirs_exist_ok=True)
+    shutil.copy(mathjax / "tex-chtml.js", folder / "mathjax")
+    reveal = package("sphinx_revealjs") / "_static" / "revealjs"
+    (folder / "reveal").mkdir(exist_ok=True)
+    for file in ("dist/reveal.js", "dist/reveal.css", "dist/reset.css", "LICENSE"):
+        shutil.copy(reveal / file, folder / "reveal")
+
+
+def anchors(app, doctree) -> None:
+    """Anchors for equations and figures; equations go to MathJax as they stand, with their own tags."""
+    from docutils import nodes
+
+    for node in doctree.findall(nodes.math_block):
+        for tag in re.findall(r"\\tag\{([\d.]+)\}", node.astext()):
+            node["ids"].append(f"eq-{tag.replace('.', '-')}")
+        node["no-wrap"] = True
+        node.children = [nodes.Text(rf"\[{node.astext()}\]")]
+    for node in doctree.findall(nodes.paragraph):
+        caption = re.match(r"Figure ([\d.]+)\.", node.astext())
+        if caption and isinstance(node[0], nodes.emphasis):
+            node["ids"].append(f"fig-{caption[1].replace('.', '-')}")
+            node["classes"].append("caption-below")
+
+
+def build(out: Path, paths: list[Path], frames: int = FRAMES, rounds: int = ROUNDS) -> None:
+    """Write the course in `paths` to the folder `out`, whose old content is removed."""
+    course = Course(paths)
+    source = out.parent / f"{out.name}-source"
+    for folder in (out, source):
+        shutil.rmtree(folder, ignore_errors=True)
+    static_files(source / "_static")
+    labs = {path: record(path, source / "_static" / "recordings", frames, rounds) for path in paths}
+    for path in paths:
+        nbformat.write(course.prepared(path, labs[path]), source / path.name)
+    (source / "index.md").write_text(front_page(course))
+    with patch_docutils(), docutils_namespace():
+        app = Sphinx(
+            source, None, out, source / "doctrees", "html", SPHINX, warningiserror=True, status=None,
+        )  # fmt: skip
+        app.connect("doctree-read", anchors)
+        app.build()
+    if app.statuscode:
+        raise SystemExit(app.statuscode)
+    (out / "slides").mkdir()
+    exporter = SlidesExporter(template_name="slides", extra_template_basedirs=[str(HERE)])
+    for path in paths:
+        notebook = course.prepared(path, labs[path], prefix="../")
+        title = re.search(r"(?m)^# (.+)$", notebook.cells[0].source)[1]
+        html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}, "static": "../_static"})
+        (out / "slides" / f"{path.stem}.html").write_text(html)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of them")
+    parser.add_argument("--out", type=Path, default=WORK / "site")
+    parser.add_argument("--frames", type=int, default=FRAMES, help="pictures in a recorded run (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of training between two (%(default)s)")
+    given = parser.parse_args()
+    start = time.perf_counter()
+    build(
+        given.out.resolve(),
+        given.notebooks or sorted((ROOT / "notebooks").glob("*.ipynb")),
+        given.frames,
+        given.rounds,
+    )
+    print(f"{given.out / 'index.html'}: {time.perf_counter() - start:.1f} s", file=sys.stderr)

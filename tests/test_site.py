@@ -1,0 +1,195 @@
+"""The published course: built from the notebooks, and opened page by page in a real browser.
+
+Built once for this module, with short recordings of the lab, into a folder of its own.
+"""
+
+import functools
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+STEMS = [path.stem for path in NOTEBOOKS]
+LIMIT = 1_000_000  # bytes of recordings on one page
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "built"
+    command = [sys.executable, ROOT / "site" / "build.py", "--out", folder, "--frames", "6", "--rounds", "2"]
+    subprocess.run([*map(str, command)], check=True, cwd=folder.parent, timeout=400)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(site):
+    """The address of the built folder, served on loopback."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def page(browser_context, served):
+    """A page that notes what goes wrong on it, and must not have."""
+    page, wrong = browser_context.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    page.on(
+        "request", lambda r: None if r.url.startswith((served, "data:", "blob:")) else wrong.append(r.url)
+    )
+    yield page
+    page.close()
+    assert not wrong
+
+
+def open_page(page, served: str, name: str):
+    page.goto(f"{served}/{name}.html")
+    page.wait_for_function("() => !window.MathJax || window.MathJax.startup?.promise")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+
+
+# ---- the files ---------------------------------------------------------------------------------------------------
+
+
+def test_every_notebook_has_a_page_and_slides(site):
+    for stem in STEMS:
+        assert (site / f"{stem}.html").is_file() and (site / "slides" / f"{stem}.html").is_file()
+
+
+def test_no_internal_link_is_dead(site):
+    """Every relative href and src leads to a file, and every fragment to an id on that page."""
+    ids = {page: set(re.findall(r'\bid="([^"]+)"', page.read_text())) for page in site.rglob("*.html")}
+    checked = 0
+    for page in ids:
+        for target in re.findall(r'(?:href|src)="([^"]+)"', page.read_text()):
+            if re.match(r"\w+:|//", target):
+                continue
+            name, _, fragment = target.partition("#")
+            file = (page.parent / name.split("?")[0]).resolve() if name else page
+            file = file / "index.html" if file.is_dir() else file
+            assert file.is_file(), f"{page.name}: {target}"
+            if fragment and file.suffix == ".html" and file.parent.name != "slides":
+                assert fragment in ids[file], f"{page.name}: {target}"
+            checked += 1
+    assert checked > 500
+
+
+def test_pages_ask_for_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        loaded = re.findall(r'<(?:script|img|link)\b[^>]*?(?:src|href)="(https?:)?//[^"]+"', page.read_text())
+        assert not loaded, page.name
+
+
+def test_every_figure_has_its_caption_as_text(site):
+    figures = 0
+    for stem in STEMS:
+        for tag in re.findall(r"<img\b[^>]*>", (site / f"{stem}.html").read_text()):
+            alt = re.search(r'alt="([^"]*)"', tag)
+            assert alt, tag
+            if "_images/" in tag:
+                assert alt[1].startswith("Figure ") and len(alt[1]) > 40, tag
+                assert "$" not in alt[1] and "\\" not in alt[1], alt[1]
+                figures += 1
+    assert figures > 50
+
+
+def test_recordings_are_small(site):
+    sizes = {}
+    for file in (site / "_static" / "recordings").glob("*.js"):
+        sizes.setdefault(file.stem.rsplit("-", 1)[0], []).append(file.stat().st_size)
+    assert "03_vanilla_gan" in sizes
+    assert all(sum(parts) <= LIMIT for parts in sizes.values()), sizes
+
+
+# ---- the pages ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stem", ["index", *STEMS])
+def test_a_page_shows_its_mathematics_and_pictures(page, served, stem):
+    open_page(page, served, stem)
+    shown = page.evaluate(
+        """() => ({ failed: document.querySelectorAll('mjx-merror').length,
+             raw: [...document.querySelectorAll('article .math')].filter(m => !m.querySelector('mjx-container')).length,
+             broken: [...document.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth).map(i => i.src) })"""
+    )
+    assert shown == {"failed": 0, "raw": 0, "broken": []}
+
+
+@pytest.mark.parametrize("stem", ["index", *STEMS])
+def test_axe_finds_no_serious_violation(page, served, stem):
+    from axe_playwright_python.sync_playwright import Axe
+
+    open_page(page, served, stem)
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    serious = [
+        f"{v['id']}: {v['help']}; {v['nodes'][0]['html'][:200]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
+    assert not serious
+
+
+def test_the_search_finds_a_word(page, served):
+    page.goto(f"{served}/search.html?q=isoperimetric")
+    page.wait_for_function(
+        "() => document.querySelector('#search-results')?.textContent.includes('Mode collapse')"
+    )
+
+
+def test_a_recorded_lab_plays_pauses_and_scrubs(page, served):
+    open_page(page, served, "03_vanilla_gan")
+    lab = page.locator(".recorded").first
+    lab.scroll_into_view_if_needed()
+    slider, play = lab.get_by_role("slider"), lab.locator(".lab-play")
+    page.wait_for_function("lab => +lab.dataset.painted > 0", arg=lab.element_handle())
+    assert (
+        lab.get_attribute("data-step") == "10"
+    )  # the last frame, at rest: nothing moves before it is asked to
+    slider.focus()
+    page.keyboard.press("Home")
+    page.wait_for_function("lab => lab.dataset.step === '0'", arg=lab.element_handle())
+    play.focus()
+    page.keyboard.press("Space")
+    page.wait_for_function("lab => lab.dataset.step === '10'", arg=lab.element_handle())
+    page.wait_for_function("lab => lab.dataset.playing === 'false'", arg=lab.element_handle())
+    assert lab.get_by_role("button", name="D move").is_disabled()
+    assert lab.get_by_label("objective", exact=True).is_disabled()
+
+
+# ---- the slides --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_slides_fit_on_the_projector(page, served, stem):
+    """At 1280 x 720 nothing is cut off, and the text is large enough to read."""
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(f"{served}/slides/{stem}.html")
+    page.wait_for_function("() => document.body.dataset.ready", timeout=60_000)
+    slides = page.evaluate(
+        """() => [...document.querySelectorAll('.slides .slide')].map((slide, i) => {
+             const {h, v} = Reveal.getIndices(slide); Reveal.slide(h, v);
+             const boxes = [...slide.querySelectorAll('p, li, pre, img, h1, h2, h3, td, mjx-container')]
+               .map(node => node.getBoundingClientRect()).filter(box => box.width);
+             const origin = slide.getBoundingClientRect();
+             return { i, text: slide.textContent.slice(0, 60),
+               bottom: Math.max(...boxes.map(b => b.bottom)) - origin.top,
+               right: Math.max(...boxes.map(b => b.right)) - origin.left,
+               size: Math.min(...[...slide.querySelectorAll('p, li, pre')]
+                 .map(n => parseFloat(getComputedStyle(n).fontSize) * (n.currentCSSZoom ?? 1)), 99) }; })"""
+    )
+    assert len(slides) >= 10
+    assert not [s for s in slides if s["bottom"] > 722 or s["right"] > 1282 or s["size"] < 11]

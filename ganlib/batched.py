@@ -92,7 +92,9 @@ class BatchedMatch(Match):
         return torch.stack([latents(self.G, n, Generator(device).manual_seed(s + 1)) for s in self.seeds])
 
     def change_rules(self, **rules) -> None:
-        """As for `Match`, but not of the objective. Raises ValueError for a penalty that is no `Penalty`."""
+        """As for `Match`. Raises ValueError also for another objective, and for a penalty that is no `Penalty`."""
+        if "objective" in rules:
+            raise ValueError("matches played at once keep their objective: start new ones")
         if "penalty" in rules:
             rules["penalty"] = self._at_once(rules["penalty"])
         super().change_rules(**rules)

@@ -40,7 +40,7 @@ def unroll(D: nn.Module, optimiser: Optimizer, d_loss: Callable[[Judge], Tensor]
 
     theta = _flat(trained.values()).requires_grad_()  # all weights as one vector: fewer, larger kernels
     for _ in range(steps):
-        loss = d_loss(discriminator(theta)).sum()
+        loss = d_loss(discriminator(theta)).sum()  # a sum where many matches are played at once
         (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)  # itself a function of the fakes
         theta = move(theta, gradient)
     changed = [name for name, buffer in D.named_buffers() if not torch.equal(buffer, buffers[name])]

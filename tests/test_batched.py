@@ -192,6 +192,15 @@ def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="a penalty of ganlib.penalties"):
         BatchedMatch(new_players(ring()), unknown, ring(), seeds=SEEDS)
     assert isinstance(Match(*mlp_players((2,)), unknown, ring()), Match)  # which is allowed
+    match = BatchedMatch(new_players(ring()), GAME, ring(), seeds=SEEDS)
+    for rules in (
+        {"objective": GAMES["hinge"].objective},
+        {"penalty": unknown.penalty},
+        {"unroll_steps": -1},
+    ):
+        with pytest.raises(ValueError):
+            match.change_rules(**rules)
+    assert match.game.unroll_steps == 0 and match.game.penalty is None
 
 
 # ---- devices ---------------------------------------------------------------------------------------------------

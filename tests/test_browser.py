@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import nbformat
 from conftest import ROOT
 from playwright.sync_api import expect
 
@@ -220,4 +221,92 @@ def test_six_seeds_live(open_notebook):
     lab.type("seeds at once", "2")
     lab.expect_message("New run: seeds at once is now 2")
     lab.expect_counts(0, 0)
+    assert not notebook.errors and not notebook.external and not notebook.error_text()
+
+
+def test_dcgan_on_clothes_live(open_notebook):
+    """The lab of notebook 05: pictures at fixed latents change while it plays, and stand still when it pauses."""
+    (cell,) = [
+        cell.source
+        for cell in nbformat.read(ROOT / "notebooks" / "05_dcgan.ipynb", as_version=4).cells
+        if "widget" in cell.metadata.get("tags", []) and "Lab(" in cell.source
+    ]
+    imports = "from ganlib.lab import Lab\nfrom ganlib.networks import dcgan_players"
+    notebook = open_notebook([imports, f"lab = {cell}\nlab"]).run_all()
+    lab = LabOnPage(notebook)
+    lab.expect_counts(0, 0)
+    seen = [lab.picture()]
+    lab.press("Play")
+    lab.expect_playing(True)
+    for step in (10, 25):
+        lab.wait_for_step(step)
+        seen.append(lab.picture())
+    lab.press("Pause")
+    lab.expect_playing(False)
+    assert len(set(seen)) == 3
+    step, d_moves = lab.counts()
+    assert step == d_moves >= 25
+    frames = notebook.execute(
+        "print(type(lab.G).__name__, len({pixels for *_, pixels in lab._frames()}))"
+    ).split()
+    assert frames[0] == "DCGenerator" and int(frames[1]) >= 3
+    lab.screenshot("05-clothes")
+    newest = lab.picture()
+    lab.root.get_by_label("look back").press("Home")
+    lab.expect_counts(0, 0)
+    assert lab.picture() == seen[0] != newest
+    lab.press("D move")
+    lab.expect_counts(step, d_moves + 1)
+    assert notebook.errors == [] and notebook.error_text() == "" and notebook.external == []
+
+
+def cells_of(name: str, *words: str) -> list[str]:
+    """The first code cell of a notebook that contains each of these words."""
+    cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
+    sources = [cell.source for cell in cells if cell.cell_type == "code"]
+    return [next(source for source in sources if word in source) for word in words]
+
+
+def test_unrolling_live(open_notebook):
+    """The lab of notebook 09: the slow D of the collapse above, and a G that looks ahead; K typed in while it runs."""
+    (cell,) = cells_of("09_unrolled_gan", 'Lab(objective="unrolled"')
+    notebook = open_notebook([f"from ganlib.lab import Lab\nlab = {cell}\nlab"]).run_all()
+    lab = LabOnPage(notebook)
+    lab.type("seeds at once", "1")  # faster; the first of the six
+    lab.expect_message("New run: seeds at once is now 1")
+    lab.press("Play")
+    lab.wait_for_step(650)
+    lab.type("K, moves looked ahead", "0")
+    lab.expect_message("K, moves looked ahead is now 0; the run goes on.")
+    lab.press("Pause")
+    lab.expect_playing(False)
+    modes = modes_by_step(notebook)
+    assert min(m[0] for step, m in modes.items() if 550 < step <= 650) >= 4  # without look-ahead: 0 or 1
+    assert notebook.execute("print(lab.match.game.unroll_steps)") == "0\n"
+    lab.screenshot("09-unrolled")
+    assert not notebook.errors and not notebook.external and not notebook.error_text()
+
+
+def test_the_replay_of_notebook_09(open_notebook):
+    """Its sliders move the picture; with invented runs, for the true ones take minutes."""
+    setup, board, widget = cells_of("09_unrolled_gan", "import ipywidgets", "def board(", "explore(")
+    runs = """from types import SimpleNamespace
+STEPS, DOSES, DATA, START = 1000, (0, 5), ring(), {"step": 500, "seed": 0}
+colours, shapes = {0: "C0", 5: "C1"}, {0: "o", 5: "v"}
+runs = {K: SimpleNamespace(samples=torch.randn(21, 6, 400, 2), modes=np.random.randint(0, 9, (21, 6)), seconds=1.0)
+        for K in DOSES}"""
+    notebook = open_notebook([setup, runs, board, widget]).run_all()
+    picture = notebook.page.locator("img.explore-picture, .explore-picture img").first
+    picture.wait_for()
+    seen = {picture.get_attribute("src")}
+    for label, value in (("step", "50"), ("seed", "5")):
+        slider = notebook.page.locator(".widget-slider", has_text=label)
+        slider.locator(".widget-readout").fill(value)
+        slider.locator(".widget-readout").press("Enter")
+        expect(slider.locator(".widget-readout")).to_have_text(value)
+        notebook.page.wait_for_function(
+            "([image, old]) => !old.includes(image.src)", arg=[picture.element_handle(), list(seen)]
+        )
+        seen.add(picture.get_attribute("src"))
+    picture.screenshot(path=SCREENSHOTS / "09-replay.png")
     assert not notebook.errors and not notebook.external and not notebook.error_text()

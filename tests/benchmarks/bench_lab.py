@@ -12,19 +12,26 @@ import pytest
 SETUP = """import json, time, torch
 torch.set_num_threads(1)
 from ganlib.lab import Lab
+from ganlib.networks import dcgan_players
 began = time.perf_counter()
-lab = Lab(data={data!r})
+lab = Lab({settings})
 first_picture = time.perf_counter() - began
-lab.advance(50)"""
+lab.advance({warm_up})"""
+LABS = {  # what the notebooks show: the lab's settings, and the rounds to warm up with
+    "ring": ("data='ring'", 50),
+    "digits": ("data='digits'", 50),
+    "DCGAN on clothes": ("data='fashion', players=dcgan_players, lr_g=2e-3, lr_d=5e-4", 10),
+}
 UNWATCHED = """step, began = lab.step, time.perf_counter()
 while time.perf_counter() - began < 3:
     lab._round()
 print(json.dumps(dict(rate=(lab.step - step) / (time.perf_counter() - began), first=first_picture)))"""
 
 
-@pytest.mark.parametrize("data", ["ring", "digits"])
-def test_smoothness(open_notebook, data):
-    notebook = open_notebook([SETUP.format(data=data), "lab"]).run_all()
+@pytest.mark.parametrize("name", LABS)
+def test_smoothness(open_notebook, name):
+    settings, warm_up = LABS[name]
+    notebook = open_notebook([SETUP.format(settings=settings, warm_up=warm_up), "lab"]).run_all()
     page = notebook.page
     page.locator(".lab-canvas").wait_for()
     page.locator(".lab-play").scroll_into_view_if_needed()
@@ -55,7 +62,7 @@ def test_smoothness(open_notebook, data):
         )
     fps, share, pause, rate = (statistics.median(column) for column in zip(*rows, strict=True))
     print(
-        f"\n{data}: first picture {unwatched['first']:.2f} s, {fps:.1f} frames/s shown, "
+        f"\n{name}: first picture {unwatched['first']:.2f} s, {fps:.1f} frames/s shown, "
         f"{100 * share:.0f} % of the unwatched "
         f"{rate:.0f} rounds/s, pause {pause:.0f} ms (slowest {max(r[2] for r in rows):.0f})"
     )

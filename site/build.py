@@ -258,12 +258,16 @@ def record(path: Path, folder: Path, frames: int, rounds: int) -> dict[str, str]
 def front_page(course: Course) -> str:
     """The README up to what concerns its developers, with links to the pages and to the slides."""
     text = (ROOT / "README.md").read_text().split("\n## Working on it")[0]
-    text = course.linked(text, "index").replace(".github/lab.png", "_static/lab.png")
+    text = (
+        course.linked(text, "index")
+        .replace(".github/lab.png", "_static/lab.png")
+        .replace("notebooks/claims", "claims")
+    )
     slides = " · ".join(
         f'<a href="slides/{stem}.html">{number}</a>' for number, stem in course.numbers.items()
     )
     text += f"\n\nEach notebook as slides (arrow keys; Esc shows them all): {slides}.\n"
-    names = "\n".join(course.numbers.values())
+    names = "\n".join([*course.numbers.values(), "claims"])
     return f"{text}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
 
 
@@ -326,6 +330,7 @@ def build(out: Path, paths: list[Path], frames: int = FRAMES, rounds: int = ROUN
     for path in paths:
         nbformat.write(course.prepared(path, labs[path]), source / path.name)
     (source / "index.md").write_text(front_page(course))
+    (source / "claims.md").write_text(course.linked((ROOT / "notebooks" / "claims.md").read_text(), "claims"))
     with patch_docutils(), docutils_namespace():
         app = Sphinx(
             source, None, out, source / "doctrees", "html", SPHINX, warningiserror=True, status=None,

@@ -22,6 +22,12 @@ EARNED = {  # name in ganlib: the notebook that writes it out
     "cross_entropy": "01_adversarial_game",
     "jsd": "02_optimal_discriminator",
     "train": "03_vanilla_gan",
+    "up": "05_dcgan",
+    "down": "05_dcgan",
+    "DCGenerator": "05_dcgan",
+    "DCDiscriminator": "05_dcgan",
+    "init_dcgan": "05_dcgan",
+    "frechet_distance": "05_dcgan",
     "wasserstein": "07_distances",
     "unroll": "09_unrolled_gan",
 }

@@ -6,6 +6,7 @@ Built once for this module, with short recordings of the lab, into a folder of i
 import functools
 import http.server
 import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -115,10 +116,16 @@ def test_recordings_are_small(site):
     assert all(sum(parts) <= LIMIT for parts in sizes.values()), sizes
 
 
+def test_the_list_of_claims_is_current():
+    page = runpy.run_path(str(ROOT / "site" / "claims.py"))["page"]()
+    assert (ROOT / "notebooks" / "claims.md").read_text() == page, "run site/claims.py"
+    assert int(re.search(r"In all: (\d+) claims", page)[1]) > 100
+
+
 # ---- the pages ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stem", ["index", *STEMS])
+@pytest.mark.parametrize("stem", ["index", "claims", *STEMS])
 def test_a_page_shows_its_mathematics_and_pictures(page, served, stem):
     open_page(page, served, stem)
     shown = page.evaluate(
@@ -129,7 +136,7 @@ def test_a_page_shows_its_mathematics_and_pictures(page, served, stem):
     assert shown == {"failed": 0, "raw": 0, "broken": []}
 
 
-@pytest.mark.parametrize("stem", ["index", *STEMS])
+@pytest.mark.parametrize("stem", ["index", "claims", *STEMS])
 def test_axe_finds_no_serious_violation(page, served, stem):
     from axe_playwright_python.sync_playwright import Axe
 

@@ -2,6 +2,7 @@
 // It holds no state of the run: everything shown comes from the traits `scene`, `status` and `frame`.
 
 const REAL = "#0173B2", FAKE = "#D55E00", D = "#333333", G = "#029E73", GREY = "#767676";
+const REAL_TEXT = REAL, FAKE_TEXT = "#8F3F00", G_TEXT = "#00674B"; // words, and grounds of white words, need more contrast
 
 function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -151,7 +152,7 @@ function curves(x, box, scene, f) {
     for (let i = 0; i < f.rows; i++) if (row(i)[column] === row(i)[column]) points.push([X(row(i)[0]), Y(row(i)[column])]);
     path(x, points, colour, dash);
   }
-  key(x, [["loss: D (solid)", D], ["G (dashed)", G]], box.left, box.top - 14);
+  key(x, [["loss: D (solid)", D], ["G (dashed)", G_TEXT]], box.left, box.top - 14);
   text(x, "generator moves", box.left + box.width / 2, box.top + box.height + 12, { colour: "#555555", align: "center" });
 }
 
@@ -168,7 +169,7 @@ function modeCount(x, box, scene, f) {
     x.globalAlpha = 1;
   }
   const count = scene.runs > 1 ? "modes, by seed" : `modes covered: ${f.modes} of ${scene.modes}`;
-  text(x, count, box.left, box.top - 14, { colour: "#8F3F00", bold: true });
+  text(x, count, box.left, box.top - 14, { colour: FAKE_TEXT, bold: true });
   const share = `${Math.round(100 * f.quality)} %`;
   const words = scene.runs > 1 ? `in 3 sigma: ${share}` : `within 3 sigma: ${share}`;
   text(x, words, box.left + box.width, box.top - 14, { align: "right" });
@@ -191,11 +192,11 @@ function everyRun(x, box, scene, f, drawOne) {
 }
 
 const KEYS = {
-  plane: [["○ real", REAL], ["✕ generated", FAKE]],
-  line: [["— real density", REAL], ["▮ generated", FAKE], ["— D(x), 0 to 1", D]],
+  plane: [["○ real", REAL_TEXT], ["✕ generated", FAKE_TEXT]],
+  line: [["— real density", REAL_TEXT], ["▮ generated", FAKE_TEXT], ["— D(x), 0 to 1", D]],
   images: [["generated, at fixed latents", "#222222"]],
-  "critic plane": [["○ real", REAL], ["✕ generated", FAKE], ["critic: blue is high", D]],
-  "critic line": [["— real density", REAL], ["▮ generated", FAKE], ["— critic, rescaled", D]],
+  "critic plane": [["○ real", REAL_TEXT], ["✕ generated", FAKE_TEXT], ["critic: blue is high", D]],
+  "critic line": [["— real density", REAL_TEXT], ["▮ generated", FAKE_TEXT], ["— critic, rescaled", D]],
 };
 
 function draw(canvas, scene, f) {
@@ -219,7 +220,7 @@ function draw(canvas, scene, f) {
   const right = { left: half + 46, top: 36, width: width - half - 60, height: size };
   if (scene.kind === "images") { // real digits above, losses below
     const real = { ...right, width: size * 0.45, height: size * 0.45 };
-    text(x, "real", real.left, 20, { colour: REAL, bold: true });
+    text(x, "real", real.left, 20, { colour: REAL_TEXT, bold: true });
     images(x, real, Uint8Array.from(scene.real));
     curves(x, { ...right, top: 36 + size * 0.58, height: size * 0.42 }, scene, f);
   } else if (scene.modes > 1) {
@@ -249,7 +250,7 @@ function render({ model, el }) {
   const buttons = element("div", { className: "lab-row", role: "toolbar" }, play,
     button("+10 rounds", "Ten rounds, then one picture", () => ({ do: "frame" })),
     button("D move", "One step of the discriminator alone", () => ({ do: "d_move" }), D),
-    button("G move", "One step of the generator alone", () => ({ do: "g_move" }), G),
+    button("G move", "One step of the generator alone", () => ({ do: "g_move" }), G_TEXT),
     button("Reset", "Start again from the seed", () => ({ do: "reset" })));
   const count = element("output", { className: "lab-count" });
   buttons.append(count);
@@ -327,7 +328,7 @@ function render({ model, el }) {
     scrub.max = f.frames - 1;
     scrub.value = f.index;
     const looking = newest ? "newest frame" : `looking back, frame ${f.index + 1} of ${f.frames}`;
-    const words = `${looking} (at most ${scene.history} kept)`;
+    const words = model.get("recorded") ? `frame ${f.index + 1} of ${f.frames}` : `${looking} (at most ${scene.history} kept)`;
     if (where.textContent !== words) where.textContent = words;
     count.textContent = `step ${f.step} · D moved ${f.dMoves}×`;
     el.dataset.painted = 1 + +(el.dataset.painted || 0);

@@ -5,6 +5,7 @@ A notebook that fails here is usually cured by
 """
 
 import ast
+import builtins
 import copy
 import re
 import statistics
@@ -284,3 +285,20 @@ class TestExercises:
         for cell in solutions:
             assert "wrong" not in printed(cell) and "not attempted yet" not in printed(cell), cell.source
         assert sum("right" in printed(cell) for cell in solutions) >= len(notebook.tagged("exercise"))
+
+    def test_without_its_solutions_no_name_is_missing(self, notebook):
+        """Handed out without the cells tagged `solution`, a notebook still runs: they define nothing that others use."""
+        known, used = set(dir(builtins)), set()
+        for cell in notebook.code:
+            if "solution" in tags(cell):
+                continue
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.Name):
+                    (used if isinstance(node.ctx, ast.Load) else known).add(node.id)
+                elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                    known.add(node.name)
+                elif isinstance(node, ast.arg):
+                    known.add(node.arg)
+                elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                    known |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        assert used <= known

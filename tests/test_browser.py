@@ -310,3 +310,97 @@ runs = {K: SimpleNamespace(samples=torch.randn(21, 6, 400, 2), modes=np.random.r
         seen.add(picture.get_attribute("src"))
     picture.screenshot(path=SCREENSHOTS / "09-replay.png")
     assert not notebook.errors and not notebook.external and not notebook.error_text()
+
+
+def test_the_critics_surface_live(open_notebook):
+    """The lab of notebook 08: play, lambda and k while it runs, then the clipped critic and its c."""
+    notebook = open_notebook(
+        [
+            "from ganlib.lab import Lab",
+            'lab = Lab(objective="WGAN-GP", lr_g=2e-3, lr_d=2e-3, k=2, lambda_gp=0.3)\nlab',
+        ]
+    ).run_all()
+    lab = LabOnPage(notebook)
+    seen = [lab.picture()]
+    lab.press("Play")
+    lab.wait_for_step(100)
+    lab.type("lambda of the penalty", "30")
+    lab.expect_message("lambda of the penalty is now 30; the run goes on.")
+    lab.type("k, moves of D", "5")
+    lab.expect_message("k, moves of D is now 5; the run goes on.")
+    step = lab.counts()[0]
+    lab.wait_for_step(step + 20)
+    lab.press("Pause")
+    lab.expect_playing(False)
+    seen.append(lab.picture())
+    lab.type("lambda of the penalty", "-1")
+    lab.expect_message("lambda of the penalty: expected a number from 0 to 10000")
+    lab.press("D move")  # G stands still: only the surface and the counts change
+    seen.append(lab.picture())
+    assert notebook.execute("print(lab.match.game.penalty.weight)") == "30.0\n"
+    lab.screenshot("08-penalised")
+
+    lab.choose("objective", "WGAN")
+    lab.expect_message("New run: objective is now WGAN.")
+    lab.type("c, where weights are clipped", "0.02")
+    lab.expect_message("c, where weights are clipped is now 0.02; the run goes on.")
+    lab.type("c, where weights are clipped", "0")
+    lab.expect_message("c, where weights are clipped: expected a number from 0.0001 to 100")
+    lab.press("+10 rounds")
+    lab.expect_counts(10, 50)
+    seen.append(lab.picture())
+    largest = "print(max(w.abs().max().item() for w in lab.D.parameters()) <= 0.02 * (1 + 1e-6))"
+    assert notebook.execute(largest) == "True\n"
+    lab.screenshot("08-clipped")
+    assert len(set(seen)) == len(seen)
+    assert not notebook.errors and not notebook.external and not notebook.error_text()
+
+
+def test_the_critics_surface(open_notebook):
+    """WGAN-GP: lambda changes while it runs; then WGAN, whose own number is c. The picture moves throughout."""
+    notebook = open_notebook(
+        [
+            "from ganlib.lab import Lab",
+            "lab = Lab(objective='WGAN-GP', lr_g=2e-3, lr_d=2e-3, k=2, lambda_gp=0.3)\nlab",
+        ]
+    ).run_all()
+    lab = LabOnPage(notebook)
+    lam, c = ("lambda of the penalty", "c, where weights are clipped")
+
+    def play_to(step: int):
+        before = lab.picture()
+        lab.press("Play")
+        lab.wait_for_step(step)
+        lab.press("Pause")
+        lab.expect_playing(False)
+        assert lab.picture() != before
+        return lab.counts()
+
+    step, d_moves = play_to(20)
+    assert d_moves == 2 * step
+    expect(lab.root.get_by_label(lam, exact=True)).to_be_visible()
+    expect(lab.root.get_by_label(c, exact=True)).to_be_hidden()
+
+    lab.type(lam, "-1")
+    lab.expect_message("lambda of the penalty: expected a number from 0 to 10000")
+    lab.type(lam, "30")
+    lab.expect_message("lambda of the penalty is now 30; the run goes on.")
+    lab.expect_counts(step, d_moves)
+    play_to(step + 20)
+    assert notebook.execute("print(lab.match.game.penalty.weight)") == "30.0\n"
+    lab.screenshot("08-wgan-gp")
+
+    lab.choose("objective", "WGAN")
+    lab.expect_message("New run: objective is now WGAN.")
+    lab.expect_counts(0, 0)
+    expect(lab.root.get_by_label(lam, exact=True)).to_be_hidden()
+    lab.type(c, "0")
+    lab.expect_message("c, where weights are clipped: expected a number from 0.0001 to 100")
+    lab.type(c, "0.05")
+    lab.expect_message("c, where weights are clipped is now 0.05; the run goes on.")
+    step, d_moves = play_to(20)
+    assert d_moves == 5 * step
+    largest = notebook.execute("print(max(w.abs().max().item() for w in lab.D.parameters()))")
+    assert float(largest) <= 0.05 * (1 + 1e-6)
+    lab.screenshot("08-wgan")
+    assert not notebook.errors and not notebook.external and not notebook.error_text()

@@ -13,8 +13,9 @@ import nbformat
 import pytest
 import torch
 
-from ganlib import metrics, objectives
+from ganlib import metrics, objectives, penalties
 from ganlib.distributions import GaussianMixture
+from ganlib.networks import mlp_players
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -29,6 +30,8 @@ EARNED = {  # name in ganlib: the notebook that writes it out
     "init_dcgan": "05_dcgan",
     "frechet_distance": "05_dcgan",
     "wasserstein": "07_distances",
+    "gradient_penalty": "08_wgan",
+    "clip_weights": "08_wgan",
     "unroll": "09_unrolled_gan",
 }
 
@@ -92,6 +95,30 @@ def test_jsd():
     for p, q in ((one, one), (one, two), (two, one)):
         p, q = density(p), density(q)
         assert mine(p, q, edges) == pytest.approx(metrics.jsd(p, q, edges), abs=1e-10)
+
+
+def test_gradient_penalty():
+    mine = written_out("08_wgan", "gradient_penalty", needs=("slopes", "interpolates"))
+    for seed in range(5):
+        D = mlp_players((2,), seed=seed)[1].double()
+        real, fake = torch.randn(2, 32, 2, generator=rng(seed), dtype=torch.float64)
+        ours, theirs = (
+            mine(3.0)(D, real, fake, rng(seed)),
+            penalties.gradient_penalty(3.0)(D, real, fake, rng(seed)),
+        )
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+        weights = list(D.parameters())[:-1]  # the last bias moves no slope
+        for one, other in zip(*(torch.autograd.grad(p, weights) for p in (ours, theirs)), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_clip_weights():
+    mine = written_out("08_wgan", "clip_weights")
+    for c in (0.01, 0.1, 1.0):
+        one, other = (mlp_players((2,))[1] for _ in range(2))
+        mine(c)(one), penalties.clip_weights(c)(other)
+        assert all(map(torch.equal, one.parameters(), other.parameters()))
+        assert max(w.abs().max().item() for w in one.parameters()) <= c * (1 + 1e-6)
 
 
 # ---- and nothing is imported before that -------------------------------------------------------------------

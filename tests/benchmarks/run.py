@@ -1,0 +1,76 @@
+"""Run every benchmark, one after the other, and write what they print to RESULTS.md: python tests/benchmarks/run.py
+
+Takes about a quarter of an hour, and means something on a quiet machine only. Numbers are ratios within one run where
+they can be.
+"""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+HEAD = """# Benchmarks
+
+Made by `python tests/benchmarks/run.py` on {date}: {cores} cores ({chip}), Python {python}, PyTorch {torch}.
+No GPU was used.
+"""
+
+
+def chip() -> str:
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
+    return names[0] if names else platform.processor() or "processor unknown"
+
+
+def timed(command: list[str], **environment: str) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=os.environ | environment)
+    return time.perf_counter() - start
+
+
+def imports() -> str:
+    """Seconds to import a module, less the start of Python; the least of three."""
+    empty = min(timed([sys.executable, "-c", "pass"]) for _ in range(3))
+    rows = ["| import | s |", "|---|---|"]
+    for module in ("ganlib", "torch", "ganlib.training", "ganlib.lab"):
+        seconds = min(timed([sys.executable, "-c", f"import {module}"]) for _ in range(3)) - empty
+        rows.append(f"| `{module}` | {seconds:.2f} |")
+    return "\n".join(rows)
+
+
+def notebooks() -> str:
+    """Wall time of each notebook as the tests run it, kernel start and imports included."""
+    rows = ["| notebook, as the tests run it | s |", "|---|---|"]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", str(path)]
+        rows.append(f"| {path.stem} | {timed(command):.0f} |")
+    return "\n".join(rows)
+
+
+def benchmark(path: Path) -> str:
+    """What one benchmark prints."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-s", "-p", "no:cacheprovider", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    lines = [
+        line for line in done.stdout.splitlines() if line.strip(" .") and not re.match(r"\d+ passed", line)
+    ]
+    note = "" if done.returncode == 0 else f"\n(It failed, with status {done.returncode}.)\n"
+    return f"```\n{chr(10).join(lines)}\n```\n{note}"
+
+
+if __name__ == "__main__":
+    import torch
+
+    facts = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "chip": chip(),
+             "python": platform.python_version(), "torch": torch.__version__.split("+")[0]}  # fmt: skip
+    parts = [HEAD.format(**facts), "## Imports", imports()]
+    for path in sorted(HERE.glob("bench_*.py")):
+        title = path.read_text().split('"""')[1].split("\n")[0].rstrip(".")
+        parts += [f"## {path.stem}: {title}", benchmark(path)]
+    parts += ["## Notebooks", notebooks()]
+    (HERE / "RESULTS.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")

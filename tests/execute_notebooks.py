@@ -4,7 +4,8 @@
     python tests/execute_notebooks.py notebooks/01_adversarial_game.ipynb    only these
 
 The saved file depends on the sources and on what the cells print, and on nothing else: metadata is reduced
-to what is needed, a cell's id is made from its source, and widgets leave no trace (a saved view would show
+to what is needed, a cell's id is made from its source, everything under the heading "Solutions" is tagged
+`solution` (so that it can be left out of what is handed out), and widgets leave no trace (a saved view would show
 "model not found"). A notebook with an error is not saved: its traceback is printed and the exit status is 1.
 """
 
@@ -45,11 +46,15 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
     notebook.nbformat_minor = 5
     notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
     seen: dict[str, int] = {}
+    in_solutions = False
     for cell in notebook.cells:
         digest = hashlib.sha1((cell.cell_type + cell.source).encode()).hexdigest()[:8]
         seen[digest] = seen.get(digest, 0) + 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
         cell.metadata = NotebookNode({k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")})
+        in_solutions = in_solutions or cell.source.startswith("## Solutions")
+        if in_solutions and "solution" not in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "solution"]
         if cell.cell_type == "code":
             hidden = "widget" in cell.metadata.get("tags", [])
             cell.outputs = [] if hidden else [o for o in cell.outputs if WIDGET_VIEW not in o.get("data", {})]

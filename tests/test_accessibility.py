@@ -1,4 +1,4 @@
-"""Colours that everyone can tell apart, words that everyone can read. (The built pages: tests/test_site.py, with axe.)"""
+"""Colours that everyone can tell apart, and words that everyone can read. (The built pages: test_site.py, with axe.)"""
 
 import itertools
 import re

@@ -36,6 +36,6 @@ class Game:
 # A new variant is one line here; every objective is a game already.
 GAMES: dict[str, Game] = {name: Game(objective) for name, objective in OBJECTIVES.items()} | {
     "unrolled": Game(OBJECTIVES["non-saturating"], unroll_steps=5),
-    "WGAN": Game(OBJECTIVES["wasserstein"], n_critic=5, constrain=clip_weights(0.1)),
+    "WGAN": Game(OBJECTIVES["wasserstein"], n_critic=5, constrain=clip_weights(0.3)),
     "WGAN-GP": Game(OBJECTIVES["wasserstein"], n_critic=5, penalty=gradient_penalty(1.0)),
 }

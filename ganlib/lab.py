@@ -82,7 +82,7 @@ class Lab(anywidget.AnyWidget):
     def __init__(
         self, data: str = "ring", objective: str = "non-saturating", *,
         lr_g: float = 1e-3, lr_d: float = 1e-3, k: int | None = None, seed: int = 0, runs: int = 1,
-        activation: str | None = None, unroll_steps: int = 5, c: float = 0.1, lambda_gp: float = 1.0,
+        activation: str | None = None, unroll_steps: int = 5, c: float = 0.3, lambda_gp: float = 1.0,
         batch_size: int | None = None, betas: tuple[float, float] = (0.5, 0.999),
         datasets: Mapping[str, Callable] = DATASETS, players: Callable | None = None, **networks,
     ):  # fmt: skip

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import nbformat
-from conftest import ROOT
+from conftest import READY, ROOT
 from playwright.sync_api import expect
 
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", ROOT / "artifacts"))
@@ -353,4 +353,23 @@ def test_the_critics_surface_live(open_notebook):
     assert notebook.execute(largest) == "True\n"
     lab.screenshot("08-clipped")
     assert len(set(seen)) == len(seen)
+    assert not notebook.errors and not notebook.external and not notebook.error_text()
+
+
+def test_the_kernel_is_restarted_while_the_lab_trains(open_notebook):
+    notebook = open_notebook(["from ganlib.lab import Lab\nlab = Lab()\nlab"]).run_all()
+    lab = LabOnPage(notebook)
+    lab.press("Play")
+    lab.wait_for_step(30)
+    notebook.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+    )
+    notebook.page.wait_for_function(READY, timeout=60_000)
+    notebook.run_all()
+    lab = LabOnPage(notebook)
+    lab.expect_counts(0, 0)
+    lab.press("Play")
+    lab.wait_for_step(30)
+    lab.press("Pause")
+    lab.expect_playing(False)
     assert not notebook.errors and not notebook.external and not notebook.error_text()

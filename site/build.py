@@ -17,6 +17,7 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -167,17 +168,43 @@ The figure above is the same picture with the sliders where they start.</p>"""
 # ---- the lab, recorded -----------------------------------------------------------------------------------------
 
 
+def needed(notebook: NotebookNode, cell: NotebookNode) -> list[ast.stmt]:
+    """Of the cells before `cell`, the imports, assignments and definitions that it needs, directly or not."""
+
+    def loaded(tree: ast.AST) -> set[str]:
+        return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+    def bound(statement: ast.stmt) -> set[str]:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            return {alias.asname or alias.name.split(".")[0] for alias in statement.names}
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            return {statement.name}
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            return {
+                n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
+        return set()
+
+    before = notebook.cells[: notebook.cells.index(cell)]
+    statements = [s for c in before if c.cell_type == "code" for s in ast.parse(c.source).body]
+    names, chosen = loaded(ast.parse(cell.source)), []
+    for statement in reversed(statements):
+        if bound(statement) & names:
+            chosen.insert(0, statement)
+            names |= loaded(statement)
+    return chosen
+
+
 def recorded(notebook: NotebookNode, cell: NotebookNode, frames: int, rounds: int, limit: int) -> str:
-    """A run of the lab that `cell` opens, as JSON: its scene, its status, and its frames, compressed. The cell may
-    use what the notebook's first code cell imports. At most `limit` characters: every second frame is left out until
-    it fits. Raises ValueError if the cell does not end in a lab."""
+    """A run of the lab that `cell` opens, as JSON: its scene, its status, and its frames, compressed. Of the
+    notebook, only what the cell needs is run. At most `limit` characters: every second frame is left out until it
+    fits. Raises ValueError if the cell does not end in a lab."""
     from ganlib.lab import Lab
 
-    imports = ast.parse(_imports(notebook)).body
-    body = ast.parse(cell.source).body
-    value = ast.Expression(body.pop().value)
+    *body, last = ast.parse(cell.source).body
+    value = ast.Expression(last.value)
     names: dict = {}
-    exec(compile(ast.Module(imports + body, []), "<lab cell>", "exec"), names)
+    exec(compile(ast.Module(needed(notebook, cell) + body, []), "<lab cell>", "exec"), names)
     lab = eval(compile(value, "<lab cell>", "eval"), names)
     if not isinstance(lab, Lab):
         raise ValueError(
@@ -201,13 +228,6 @@ def recorded(notebook: NotebookNode, cell: NotebookNode, frames: int, rounds: in
         pictures = pictures[::-1][::2][::-1]  # the last one stays
 
 
-def _imports(notebook: NotebookNode) -> str:
-    """What the notebook imports, as code."""
-    trees = [ast.parse(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
-    nodes = [node for tree in trees for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return ast.unparse(ast.Module(nodes, []))
-
-
 def _rounded(frame: bytes) -> bytes:
     """The same frame with the samples to three digits, which compresses better."""
     floats, pixels = np.frombuffer(frame, "f4", 6)[4:].astype(int)
@@ -229,7 +249,7 @@ def _short(value):
 
 def record(path: Path, folder: Path, frames: int, rounds: int) -> dict[str, str]:
     """Record every lab of a notebook into `folder`; the id of each lab's cell, with the recording's name. A recording
-    is made anew when its cell, the imports, the package or this file has changed."""
+    is made anew when its cell, what this needs, the package or this file has changed."""
     notebook = nbformat.read(path, as_version=4)
     cells = [
         c
@@ -239,7 +259,13 @@ def record(path: Path, folder: Path, frames: int, rounds: int) -> dict[str, str]
     names = {}
     for number, cell in enumerate(cells, 1):
         sources = [Path(__file__), *sorted((ROOT / "ganlib").glob("*.py"))]
-        state = [cell.source, _imports(notebook), frames, rounds, *(source.read_text() for source in sources)]
+        state = [
+            *map(ast.unparse, needed(notebook, cell)),
+            cell.source,
+            frames,
+            rounds,
+            *(s.read_text() for s in sources),
+        ]
         kept = WORK / "recordings" / f"{hashlib.sha1(repr(state).encode()).hexdigest()[:16]}.json"
         if not kept.exists():
             text = recorded(notebook, cell, frames, rounds, PAGE_LIMIT // len(cells) - 2000)
@@ -322,30 +348,33 @@ def anchors(app, doctree) -> None:
 def build(out: Path, paths: list[Path], frames: int = FRAMES, rounds: int = ROUNDS) -> None:
     """Write the course in `paths` to the folder `out`, whose old content is removed."""
     course = Course(paths)
-    source = out.parent / f"{out.name}-source"
-    for folder in (out, source):
-        shutil.rmtree(folder, ignore_errors=True)
-    static_files(source / "_static")
-    labs = {path: record(path, source / "_static" / "recordings", frames, rounds) for path in paths}
-    for path in paths:
-        nbformat.write(course.prepared(path, labs[path]), source / path.name)
-    (source / "index.md").write_text(front_page(course))
-    (source / "claims.md").write_text(course.linked((ROOT / "notebooks" / "claims.md").read_text(), "claims"))
-    with patch_docutils(), docutils_namespace():
-        app = Sphinx(
-            source, None, out, source / "doctrees", "html", SPHINX, warningiserror=True, status=None,
-        )  # fmt: skip
-        app.connect("doctree-read", anchors)
-        app.build()
-    if app.statuscode:
-        raise SystemExit(app.statuscode)
-    (out / "slides").mkdir()
-    exporter = SlidesExporter(template_name="slides", extra_template_basedirs=[str(HERE)])
-    for path in paths:
-        notebook = course.prepared(path, labs[path], prefix="../")
-        title = re.search(r"(?m)^# (.+)$", notebook.cells[0].source)[1]
-        html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}, "static": "../_static"})
-        (out / "slides" / f"{path.stem}.html").write_text(html)
+    WORK.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=WORK, prefix="site-") as work:
+        source, html, doctrees = Path(work, "source"), Path(work, "html"), Path(work, "doctrees")
+        static_files(source / "_static")
+        labs = {path: record(path, source / "_static" / "recordings", frames, rounds) for path in paths}
+        for path in paths:
+            nbformat.write(course.prepared(path, labs[path]), source / path.name)
+        (source / "index.md").write_text(front_page(course))
+        claims = (ROOT / "notebooks" / "claims.md").read_text()
+        (source / "claims.md").write_text(course.linked(claims, "claims"))
+        with patch_docutils(), docutils_namespace():
+            app = Sphinx(source, None, html, doctrees, "html", SPHINX, warningiserror=True, status=None)
+            app.connect("doctree-read", anchors)
+            app.build()
+        if app.statuscode:
+            raise SystemExit(app.statuscode)
+        (html / "slides").mkdir()
+        exporter = SlidesExporter(template_name="slides", extra_template_basedirs=[str(HERE)])
+        for path in paths:
+            notebook = course.prepared(path, labs[path], prefix="../")
+            title = re.search(r"(?m)^# (.+)$", notebook.cells[0].source)[1]
+            resources = {"metadata": {"name": title}, "static": "../_static"}
+            (html / "slides" / f"{path.stem}.html").write_text(
+                exporter.from_notebook_node(notebook, resources)[0]
+            )
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.move(html, out)
 
 
 if __name__ == "__main__":

@@ -216,3 +216,18 @@ def test_sources_of_latents_have_one_mean_square():
         assert source.sample(200_000, rng()).square().sum(dim=1).mean().item() == pytest.approx(
             9.18, rel=0.02
         )
+
+
+# ---- the second reading of a picture -------------------------------------------------------------------------
+
+
+def test_smoothing_is_a_median_and_takes_single_specks_away():
+    nb, images = notebook(), 2 * torch.rand(3, 1, 28, 28, generator=rng()) - 1
+    for row, column in ((1, 1), (13, 20), (26, 5)):
+        window = images[:, 0, row - 1 : row + 2, column - 1 : column + 2].flatten(1).sort(dim=1).values
+        assert torch.equal(nb.smooth(images)[:, 0, row, column], window[:, 4])
+    corner = torch.cat([images[:, 0, :2, :2].flatten(1), torch.full((3, 5), -1.0)], dim=1)  # black outside
+    assert torch.equal(nb.smooth(images)[:, 0, 0, 0], corner.sort(dim=1).values[:, 4])
+    speck = torch.full((1, 1, 28, 28), -1.0)
+    speck[0, 0, 9, 9] = 1.0
+    assert torch.equal(nb.smooth(speck), torch.full_like(speck, -1.0))

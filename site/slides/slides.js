@@ -1,6 +1,6 @@
 // Lays a notebook out as slides of 1280 x 720. A new column of slides begins at each "##", a new slide at each "###" and
 // wherever the next block would not fit. A figure stands with its caption; what is too tall is divided at its lines or
-// list items, and only then made smaller. Left out: the import cell, and the solutions.
+// list items, and only then made smaller. Left out: the import cell, sliders (their figure is there), the solutions.
 
 const HEIGHT = 660, WIDTH = 1180, SMALLEST = 0.62; // of the content; SMALLEST is the last resort's scale
 
@@ -27,8 +27,10 @@ function blocks(notebook) {
       }
       continue;
     }
+    const widget = cell.matches(".celltag_widget"), lab = cell.querySelector(".recorded");
+    if (widget && !lab) continue;
     const code = cell.querySelector(".input .highlight");
-    if (code && !imports) found.push(wrap("div", "code", code));
+    if (code && !imports && !widget) found.push(wrap("div", "code", code));
     imports = false;
     for (const output of cell.querySelectorAll(".output_subarea")) {
       const image = output.querySelector("img"), printed = output.querySelector("pre");
@@ -38,6 +40,12 @@ function blocks(notebook) {
     }
   }
   return found;
+}
+
+// Code as large as its longest line allows.
+function enlarge(block) {
+  const longest = Math.max(...block.textContent.split("\n").map((row) => row.length));
+  if (block.matches(".code")) block.querySelector("pre").style.fontSize = `${Math.min(22, Math.max(18, 1900 / longest))}px`;
 }
 
 // --- dividing what is too tall ---
@@ -105,14 +113,33 @@ function layOut(found, root) {
       if (alone || image.clientHeight >= 0.8 * wanted) return;
     } else if (fits()) return;
     block.remove();
-    const carried = []; // a heading, or a sentence that ends in a colon, goes along to the next slide
-    while (leads(slide.lastChild) && !slide.lastChild.matches(".again, h1")) { carried.unshift(slide.lastChild); slide.lastChild.remove(); }
+    // A heading, or a sentence that ends in a colon, goes along to the next slide, and code with what it printed.
+    const carried = [], printed = block.matches(".printed, .widget");
+    while (leads(slide.lastChild) || (printed && slide.lastChild?.matches(".code"))) {
+      if (slide.lastChild.matches(".again, h1")) break;
+      carried.unshift(slide.lastChild);
+      slide.lastChild.remove();
+    }
     if (slide.children.length && !empty()) {
       begin(true);
       slide.append(...carried);
       return place(block);
     }
     slide.append(...carried);
+    if (carried.some((node) => node.matches(".code"))) { // both together are too tall
+      begin(true);
+      return place(block);
+    }
+    const pre = block.querySelector(".highlight pre"); // a little smaller is better than in two pieces
+    if (pre) {
+      slide.append(block);
+      for (const size of [18, 17, 16]) {
+        pre.style.fontSize = `${size}px`;
+        if (fits()) return;
+      }
+      enlarge(block);
+      block.remove();
+    }
     const parts = divided(block);
     if (parts) {
       place(parts[0]);
@@ -123,6 +150,7 @@ function layOut(found, root) {
     for (let scale = 0.95; !fits() && scale > SMALLEST; scale -= 0.05) block.style.zoom = scale;
   };
   for (const block of found) {
+    enlarge(block);
     if (/^H[12]$/.test(block.tagName)) {
       if (block.textContent.startsWith("Solutions")) break;
       title = block.tagName === "H2" ? block.textContent.replace("¶", "") : null;

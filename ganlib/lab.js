@@ -171,7 +171,7 @@ function modeCount(x, box, scene, f) {
   const count = scene.runs > 1 ? "modes, by seed" : `modes covered: ${f.modes} of ${scene.modes}`;
   text(x, count, box.left, box.top - 14, { colour: FAKE_TEXT, bold: true });
   const share = `${Math.round(100 * f.quality)} %`;
-  const words = scene.runs > 1 ? `in 3 sigma: ${share}` : `within 3 sigma: ${share}`;
+  const words = scene.runs > 1 || box.width < 350 ? `in 3 sigma: ${share}` : `within 3 sigma: ${share}`;
   text(x, words, box.left + box.width, box.top - 14, { align: "right" });
 }
 

@@ -169,6 +169,12 @@ def test_a_recorded_lab_plays_pauses_and_scrubs(page, served):
     slider.focus()
     page.keyboard.press("Home")
     page.wait_for_function("lab => lab.dataset.step === '0'", arg=lab.element_handle())
+    click_twice = (
+        """play => [0, 1].map(() => { play.click(); return play.closest('.lab').dataset.playing; })"""
+    )
+    assert play.evaluate(click_twice) == ["true", "false"]  # played, and paused before the next frame
+    page.wait_for_timeout(300)
+    assert lab.get_attribute("data-step") == "0"
     play.focus()
     page.keyboard.press("Space")
     page.wait_for_function("lab => lab.dataset.step === '10'", arg=lab.element_handle())
@@ -193,10 +199,13 @@ def test_slides_fit_on_the_projector(page, served, stem):
                .map(node => node.getBoundingClientRect()).filter(box => box.width);
              const origin = slide.getBoundingClientRect();
              return { i, text: slide.textContent.slice(0, 60),
+               whole: Reveal.getScale() === 1 && slide.scrollHeight <= slide.clientHeight,
                bottom: Math.max(...boxes.map(b => b.bottom)) - origin.top,
                right: Math.max(...boxes.map(b => b.right)) - origin.left,
                size: Math.min(...[...slide.querySelectorAll('p, li, pre')]
                  .map(n => parseFloat(getComputedStyle(n).fontSize) * (n.currentCSSZoom ?? 1)), 99) }; })"""
     )
     assert len(slides) >= 10
-    assert not [s for s in slides if s["bottom"] > 722 or s["right"] > 1282 or s["size"] < 11]
+    assert not [
+        s for s in slides if s["bottom"] > 722 or s["right"] > 1282 or s["size"] < 15 or not s["whole"]
+    ]

@@ -180,5 +180,10 @@ addEventListener("load", async () => {
     transition: matchMedia("(prefers-reduced-motion: reduce)").matches ? "none" : "fade",
     transitionSpeed: "fast", controlsTutorial: false,
   });
+  const focus = () => { // links and buttons of slides that are not shown cannot be reached
+    for (const slide of root.querySelectorAll(".slide")) slide.inert = slide !== Reveal.getCurrentSlide();
+  };
+  Reveal.on("slidechanged", focus);
+  focus();
   document.body.dataset.ready = true;
 });

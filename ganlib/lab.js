@@ -280,7 +280,7 @@ function render({ model, el }) {
 
   if (model.get("recorded")) // no kernel behind the page: nothing can be trained or set
     for (const node of [...buttons.querySelectorAll("button:not(.lab-play)"), ...Object.values(fields)]) node.disabled = true;
-  const canvas = element("canvas", { className: "lab-canvas", role: "img" });
+  const canvas = element("canvas", { className: "lab-canvas", role: "img", "aria-label": "The run, not drawn yet" });
   const message = element("div", { className: "lab-message", role: "status", "aria-live": "polite" });
   el.classList.add("lab");
   el.setAttribute("data-lm-suppress-shortcuts", "true"); // keys pressed here are not JupyterLab's

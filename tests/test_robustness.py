@@ -39,7 +39,7 @@ def test_a_notebook_runs_from_there_twice_with_the_same_result(copy, tmp_path):
         NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
         assert str(copy) in notebook.cells.pop().outputs[0].text
         checked = [c for c in notebook.cells if "nbval-check-output" in c.metadata.get("tags", [])]
-        printed.append([output.text for cell in checked for output in cell.outputs])
+        printed.append(["".join(output.text for output in cell.outputs) for cell in checked])
         outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
         pictures.append([data["image/png"] for data in outputs if "image/png" in data])
     assert printed[0] == printed[1] and pictures[0] == pictures[1] and pictures[0]

@@ -16,9 +16,8 @@ class Game:
 
     objective: Objective
     n_critic: int = 1  # k of Algorithm 1: discriminator moves before each generator move
-    penalty: Penalty | Callable[[nn.Module, Tensor, Tensor, Generator], Tensor] | None = (
-        None  # added to D's loss
-    )
+    # added to D's loss: a `Penalty`, or any function of D, real and fake samples and a random stream
+    penalty: Penalty | Callable[[nn.Module, Tensor, Tensor, Generator], Tensor] | None = None
     constrain: Callable[[nn.Module], None] | None = None  # applied to D after each of its moves
     unroll_steps: int = 0  # K: moves of D that G looks ahead (Metz et al. 2017)
 

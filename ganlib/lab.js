@@ -2,7 +2,7 @@
 // It holds no state of the run: everything shown comes from the traits `scene`, `status` and `frame`.
 
 const REAL = "#0173B2", FAKE = "#D55E00", D = "#333333", G = "#029E73", GREY = "#767676";
-const REAL_TEXT = REAL, FAKE_TEXT = "#8F3F00", G_TEXT = "#00674B"; // words, and grounds of white words, need more contrast
+const FAKE_TEXT = "#8F3F00", G_TEXT = "#00674B"; // words, and grounds of white words, need more contrast
 
 function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -192,11 +192,11 @@ function everyRun(x, box, scene, f, drawOne) {
 }
 
 const KEYS = {
-  plane: [["○ real", REAL_TEXT], ["✕ generated", FAKE_TEXT]],
-  line: [["— real density", REAL_TEXT], ["▮ generated", FAKE_TEXT], ["— D(x), 0 to 1", D]],
+  plane: [["○ real", REAL], ["✕ generated", FAKE_TEXT]],
+  line: [["— real density", REAL], ["▮ generated", FAKE_TEXT], ["— D(x), 0 to 1", D]],
   images: [["generated, at fixed latents", "#222222"]],
-  "critic plane": [["○ real", REAL_TEXT], ["✕ generated", FAKE_TEXT], ["critic: blue is high", D]],
-  "critic line": [["— real density", REAL_TEXT], ["▮ generated", FAKE_TEXT], ["— critic, rescaled", D]],
+  "critic plane": [["○ real", REAL], ["✕ generated", FAKE_TEXT], ["critic: blue is high", D]],
+  "critic line": [["— real density", REAL], ["▮ generated", FAKE_TEXT], ["— critic, rescaled", D]],
 };
 
 function draw(canvas, scene, f) {
@@ -220,7 +220,7 @@ function draw(canvas, scene, f) {
   const right = { left: half + 46, top: 36, width: width - half - 60, height: size };
   if (scene.kind === "images") { // real digits above, losses below
     const real = { ...right, width: size * 0.45, height: size * 0.45 };
-    text(x, "real", real.left, 20, { colour: REAL_TEXT, bold: true });
+    text(x, "real", real.left, 20, { colour: REAL, bold: true });
     images(x, real, Uint8Array.from(scene.real));
     curves(x, { ...right, top: 36 + size * 0.58, height: size * 0.42 }, scene, f);
   } else if (scene.modes > 1) {
@@ -359,12 +359,15 @@ function render({ model, el }) {
   resized.observe(el);
   model.on("change:frame", onFrame);
   model.on("change:status", onStatus);
+  const bye = () => send({ do: "bye" });
+  window.addEventListener("pagehide", bye); // the browser's tab is closed
   onStatus(); onFrame(); send({ do: "hello" });
   return () => { // the view is closed: its cell was run again, say
+    window.removeEventListener("pagehide", bye);
     resized.disconnect();
     model.off("change:frame", onFrame);
     model.off("change:status", onStatus);
-    send({ do: "bye" });
+    bye();
   };
 }
 

@@ -47,23 +47,6 @@ def high_quality(samples: Tensor, mixture: GaussianMixture, within: float = 3.0)
     return float((_nearest(samples, mixture)[0] <= within).double().mean())
 
 
-def reverse_kl(samples: Tensor, mixture: GaussianMixture, within: float = 3.0) -> float:
-    """KL divergence, in nats, of the modes' shares from their weights: equation (6.4).
-
-    (Metz et al. 2017, section 3.3.1, on the classes of images.)
-
-    The shares are those among the samples (n, d) within `within` sigmas of their nearest mode. From 0 to log k for k
-    equal weights; a lost mode adds nothing infinite. NaN when no sample lies within.
-    """
-    if not len(samples):
-        return float("nan")
-    distance, mode = _nearest(samples, mixture)
-    counts = torch.bincount(mode[distance <= within], minlength=len(mixture.means)).cpu().numpy()
-    if not counts.sum():
-        return float("nan")
-    return float(rel_entr(counts / counts.sum(), mixture.weights.double().numpy()).sum())
-
-
 def jsd(p: Callable[[float], float], q: Callable[[float], float], edges: Sequence[float]) -> float:
     """Jensen-Shannon divergence of two densities on the line, in nats, from 0 to log 2 (Lin 1991): equation (2.10).
 

@@ -59,7 +59,7 @@ class Match:
             if not 0 < lr <= 1:
                 raise ValueError(f"{name} must be a learning rate in (0, 1], got {lr!r}")
         self.G, self.D, self.game, self.data, self.batch_size = G, D, game, data, batch_size
-        self.seed, self.seeds = seed, [seed]  # `ganlib.batched` plays many
+        self.seeds = [seed]  # `ganlib.batched` plays many
         device = next(G.parameters()).device
         self.rng = Generator(device).manual_seed(seed)
         self.opt_g = torch.optim.Adam(G.parameters(), lr_g, betas, fused=True)
@@ -80,7 +80,7 @@ class Match:
 
     def fixed_latents(self, n: int) -> Tensor:
         """n draws of z to look at the run with: always the same, from a stream that is not the run's."""
-        return latents(self.G, n, Generator(self.rng.device).manual_seed(self.seed + 1))
+        return latents(self.G, n, Generator(self.rng.device).manual_seed(self.seeds[0] + 1))
 
     def discriminator_move(self) -> Tensor:
         """One descent step of D on a fresh minibatch; returns its loss, detached."""

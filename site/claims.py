@@ -18,31 +18,40 @@ their digits are not listed.)
 """
 
 
-def claims(path: Path) -> list[tuple[str, str, str]]:
-    """(section, claim, equation or "") for each claim of a notebook, in order."""
-    found, section, equation, context = [], "", "", ""
+def tags(path: Path) -> set[str]:
+    """The numbers of a notebook's equations."""
+    return set(re.findall(r"\\tag\{(\d+\.\d+)\}", path.read_text()))
+
+
+def claims(path: Path, equations: set[str]) -> list[tuple[str, str, str]]:
+    """(section, claim, equation or "") for each claim of a notebook, in order. `equations`: all numbers there are."""
+
+    def named(text: str) -> list[str]:
+        return [number for number in re.findall(r"[({](\d+\.\d+)[)}]", text) if number in equations]
+
+    found, section, equation, context = [], "", "", []
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown":
             for heading in re.findall(r"(?m)^## (.+)$", cell.source):
                 section, equation = heading, ""
-            named = re.findall(r"\\tag\{(\d+\.\d+)\}|\((\d+\.\d+)\)", cell.source)
-            equation = ("".join(named[-1])) if named else equation
+            equation = named(cell.source)[-1] if named(cell.source) else equation
             continue
-        context = re.findall(r"\((\d+\.\d+)\)", cell.source)
+        context = named(cell.source)
         if "nbval-check-output" not in cell.metadata.get("tags", []):
             continue
         printed = "\n".join(output.get("text", "") for output in cell.outputs)
         for line in re.findall(r"(?m)^\s*PASS(?: -|:) *(.+)$", printed):
-            own = re.findall(r"\((\d+\.\d+)\)", line) or context
+            own = named(line) or context
             found.append((section, line.strip().rstrip(":"), own[-1] if own else equation))
     return found
 
 
 def page() -> str:
-    parts, total = [], 0
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+    parts, total, paths = [], 0, sorted(NOTEBOOKS.glob("*.ipynb"))
+    equations = set().union(*map(tags, paths))
+    for path in paths:
         title = re.search(r"(?m)^# (.+)$", nbformat.read(path, as_version=4).cells[0].source)[1]
-        rows = claims(path)
+        rows = claims(path, equations)
         if not rows:
             continue
         total += len(rows)

@@ -36,14 +36,20 @@ class Notebook:
     """A notebook open in JupyterLab in a real browser."""
 
     def __init__(self, context, server: dict, name: str):
-        self.server, self.page = server, context.new_page()
+        self.context, self.server, self.name = context, server, name
         self.errors: list[str] = []  # uncaught JavaScript errors
         self.external: list[str] = []  # requests that left the machine
+        self.open()
+
+    def open(self):
+        """In a new tab of the browser."""
+        self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", self._note_request)
         # a workspace of its own: no tabs left over from another test
-        workspace = f"{Path(name).stem}-{time.time_ns()}"
-        self.page.goto(f"{server['url']}/lab/workspaces/{workspace}/tree/{name}?token={server['token']}")
+        workspace = f"{Path(self.name).stem}-{time.time_ns()}"
+        place = f"{self.server['url']}/lab/workspaces/{workspace}/tree/{self.name}"
+        self.page.goto(f"{place}?token={self.server['token']}")
         self.page.wait_for_function(READY, timeout=90_000, polling=100)  # running earlier is silently lost
 
     def _note_request(self, request):

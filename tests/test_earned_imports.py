@@ -53,12 +53,17 @@ def written_out(notebook: str, name: str, needs: tuple[str, ...] = ()):
     wanted, found = [], set()
     for node in (node for source in code_cells(notebook) for node in ast.parse(source).body):
         names = defined_by(node) & {name, *needs} - found
+        if isinstance(node, ast.ImportFrom):  # not what it imports once it has written it out
+            node.names = [alias for alias in node.names if alias.name not in found]
+            if not node.names:
+                continue
         if names or isinstance(node, (ast.Import, ast.ImportFrom)):
             wanted.append(node)
             found |= names
     assert found == {name, *needs}, f"{notebook} does not define { ({name, *needs} - found) }"
     namespace: dict = {}
     exec(compile(ast.Module(wanted, type_ignores=[]), f"{notebook}.ipynb", "exec"), namespace)
+    assert not getattr(namespace[name], "__module__", None), f"{name} is the library's own"
     return namespace[name]
 
 

@@ -1,16 +1,14 @@
 """Notebook 02, on more cases and other seeds than its cells use, and the library's jsd."""
 
-import ast
 import functools
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from notebook_code import definitions
 from scipy.integrate import trapezoid
 
 from ganlib.checks import check
@@ -18,7 +16,6 @@ from ganlib.distributions import mixture_1d
 from ganlib.metrics import jsd
 from ganlib.widgets import explore
 
-PATH = Path(__file__).resolve().parents[1] / "notebooks" / "02_optimal_discriminator.ipynb"
 LINE = [-np.inf, *range(-8, 9), np.inf]
 LOG2, LOG4 = math.log(2), math.log(4)
 
@@ -30,19 +27,7 @@ def notebook() -> SimpleNamespace:
         "LOG2", "LOG4", "PERFECT", "EDGES", "DATA", "MODEL", "log_data", "log_model", "grid", "p_data", "p_g",
         "D_star", "centres", "p_bins", "q_bins", "START", "RANGES", "POINTS", "TARGETS",
     }  # fmt: skip
-    namespace: dict = {}
-    for cell in nbformat.read(PATH, as_version=4).cells:
-        if cell.cell_type != "code" or "exercise" in cell.metadata.get("tags", []):
-            continue
-        for node in ast.parse(cell.source).body:
-            assigned = node.targets if isinstance(node, ast.Assign) else []
-            names = {
-                name.id for target in assigned for name in ast.walk(target) if isinstance(name, ast.Name)
-            }
-            if names & constants or isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
-                exec(compile(ast.Module([node], type_ignores=[]), PATH.name, "exec"), namespace)
-    torch.set_num_threads(1)
-    return SimpleNamespace(**namespace)
+    return SimpleNamespace(**definitions("02_optimal_discriminator", constants))
 
 
 def random_mixture(rng: np.random.Generator) -> dict:

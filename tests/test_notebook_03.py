@@ -1,17 +1,15 @@
 """Notebook 03: its Algorithm 1 is the library's `train`, its claims hold on other seeds, and its exercises
 tell right answers from wrong ones."""
 
-import ast
 import functools
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
-import nbformat
 import numpy as np
 import pytest
 import torch
+from notebook_code import definitions
 from torch import nn
 from torch.nn.functional import logsigmoid, softplus
 from torch.nn.utils import parameters_to_vector
@@ -26,7 +24,6 @@ from ganlib.networks import mlp_players
 from ganlib.objectives import OBJECTIVES
 
 matplotlib.use("Agg")
-PATH = Path(__file__).resolve().parents[1] / "notebooks" / "03_vanilla_gan.ipynb"
 LOG4 = math.log(4)
 
 
@@ -38,24 +35,10 @@ def notebook() -> SimpleNamespace:
         "LOG2", "LOG4", "DATA_1D", "NETS_1D", "PLAY_1D", "EDGES", "CENTRES", "SEEDS", "RING", "LOGITS", "COUNTS",
         "right_round", "right_move",
     }  # fmt: skip
-    namespace: dict = {}
-    own_train = None
-    for cell in nbformat.read(PATH, as_version=4).cells:
-        if cell.cell_type != "code" or "solution" in cell.metadata.get("tags", []):
-            continue
-        for node in ast.parse(cell.source).body:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            assigned = {
-                name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)
-            }
-            definition = isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
-            if definition or assigned & constants:
-                exec(compile(ast.Module([node], type_ignores=[]), PATH.name, "exec"), namespace)
-            if isinstance(node, ast.FunctionDef) and node.name == "train":
-                own_train = namespace["train"]
-    torch.set_num_threads(1)
-    assert own_train is not training.train and namespace["train"] is training.train
-    return SimpleNamespace(**namespace | {"own_train": own_train})
+    namespace = definitions("03_vanilla_gan", constants, leave_out=("solution",))
+    namespace["own_train"], namespace["train"] = namespace["train"], training.train
+    assert namespace["own_train"] is not training.train
+    return SimpleNamespace(**namespace)
 
 
 def weights(*players: nn.Module) -> torch.Tensor:

@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from notebook_code import definitions
 from torch import nn
 
 from ganlib.checks import check
@@ -26,17 +27,7 @@ CONSTANTS = {
 @functools.cache
 def notebook() -> SimpleNamespace:
     """The notebook's imports, definitions and constants, without running its experiments."""
-    namespace: dict = {}
-    for cell in nbformat.read(PATH, as_version=4).cells:
-        if cell.cell_type != "code" or "exercise" in cell.metadata.get("tags", []):
-            continue
-        for node in ast.parse(cell.source).body:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            constant = {leaf.id for leaf in targets if isinstance(leaf, ast.Name)} & CONSTANTS
-            kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-            if constant or isinstance(node, kinds):
-                exec(compile(ast.Module([node], type_ignores=[]), PATH.name, "exec"), namespace)
-    torch.set_num_threads(1)
+    namespace = definitions("04_non_saturating_gan", CONSTANTS)
     namespace["records"] = {
         gap: namespace["watch"](namespace["table"](gap=gap, seeds=[0])) for gap in namespace["GAPS"]
     }

@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from notebook_code import definitions
 from torch import nn
 from torch.nn import functional as F
 
@@ -29,23 +30,8 @@ def rng(seed=0):
 
 @functools.cache
 def notebook() -> SimpleNamespace:
-    """The notebook's imports, definitions and constants, without running its experiments, and what these rest on.
-
-    What the notebook writes out itself stays its own: where it later imports the library's, that import is left out."""
-    namespace: dict = {}
-    for cell in nbformat.read(PATH, as_version=4).cells:
-        if cell.cell_type != "code" or "exercise" in cell.metadata.get("tags", []):
-            continue
-        for node in ast.parse(cell.source).body:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            constant = {leaf.id for leaf in targets if isinstance(leaf, ast.Name)} & CONSTANTS
-            if isinstance(node, ast.ImportFrom):
-                node.names = [alias for alias in node.names if alias.name not in namespace]
-                if not node.names:
-                    continue
-            if constant or isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)):
-                exec(compile(ast.Module([node], type_ignores=[]), PATH.name, "exec"), namespace)
-    torch.set_num_threads(1)
+    """The notebook's imports, definitions and constants, without running its experiments, and what these rest on."""
+    namespace = definitions("05_dcgan", CONSTANTS)
     seen, held_out = pretrained.halves(fashion())
     blind = nn.Sequential(nn.BatchNorm2d(1), dcgan_players(seed=0)[1])
     namespace |= {

@@ -1,17 +1,14 @@
 """Notebook 07, on more cases than its cells use: its divergences, programs and bounds, its widget and exercises."""
 
-import ast
 import functools
 import itertools
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
+from notebook_code import definitions
 from scipy.integrate import quad
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
@@ -20,7 +17,6 @@ from ganlib.checks import check
 from ganlib.metrics import jsd, wasserstein
 from ganlib.widgets import explore
 
-PATH = Path(__file__).resolve().parents[1] / "notebooks" / "07_distances.ipynb"
 LOG2 = math.log(2)
 CONSTANTS = {
     "LOG2", "PURPLE", "CARRY", "LINE", "NOISE", "REACH", "FINE", "SHUFFLE", "START", "SPREADS", "look", "controls",
@@ -31,21 +27,7 @@ CONSTANTS = {
 @functools.cache
 def notebook() -> SimpleNamespace:
     """The notebook's imports, functions and constants, without running its experiments."""
-    namespace: dict = {}
-    for cell in nbformat.read(PATH, as_version=4).cells:
-        if cell.cell_type != "code" or "exercise" in cell.metadata.get("tags", []):
-            continue
-        for node in ast.parse(cell.source).body:
-            names = {
-                name.id
-                for name in ast.walk(node)
-                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
-            }
-            constant = isinstance(node, ast.Assign) and names & CONSTANTS and "plt." not in ast.unparse(node)
-            if constant or isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
-                exec(compile(ast.Module([node], type_ignores=[]), PATH.name, "exec"), namespace)
-    torch.set_num_threads(1)
-    return SimpleNamespace(**namespace)
+    return SimpleNamespace(**definitions("07_distances", CONSTANTS))
 
 
 def random_masses(rng, n, zeros=0):

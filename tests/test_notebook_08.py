@@ -1,15 +1,13 @@
 """Notebook 08: its penalties are the library's, its formulas hold on other cases and seeds, its oracles judge right."""
 
-import ast
 import functools
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
 import torch
+from notebook_code import definitions
 from torch import nn
 
 from ganlib import penalties as library
@@ -17,7 +15,6 @@ from ganlib.checks import check
 from ganlib.distributions import GaussianMixture
 from ganlib.metrics import wasserstein
 
-PATH = Path(__file__).resolve().parents[1] / "notebooks" / "08_wgan.ipynb"
 CONSTANTS = {"LINE", "GAP", "SIGMA", "PAIR", "DISTANCES", "LOG", "START", "FULL"}
 
 
@@ -26,33 +23,9 @@ def rng(seed=0):
 
 
 @functools.cache
-def definitions() -> dict:
-    """The notebook's imports, functions, classes and constants, without running its experiments. Of a name that is
-    defined twice the first counts, but solutions count last."""
-    namespace: dict = {}
-    for cell in nbformat.read(PATH, as_version=4).cells:
-        tags = set(cell.metadata.get("tags", []))
-        if cell.cell_type != "code" or "exercise" in tags:
-            continue
-        for node in ast.parse(cell.source).body:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            names = {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                names = {node.name} - ({*namespace} if "solution" not in tags else set())
-                wanted = bool(names)
-            else:
-                wanted = bool(names & CONSTANTS) or (
-                    isinstance(node, ast.Import | ast.ImportFrom)
-                    and "ganlib.penalties" not in ast.unparse(node)
-                )
-            if wanted:
-                exec(compile(ast.Module([node], type_ignores=[]), PATH.name, "exec"), namespace)
-    torch.set_num_threads(1)
-    return namespace
-
-
 def notebook() -> SimpleNamespace:
-    return SimpleNamespace(**definitions())
+    """The notebook's imports, functions, classes and constants, without running its experiments."""
+    return SimpleNamespace(**definitions("08_wgan", CONSTANTS))
 
 
 # ---- the dual, and clipping ------------------------------------------------------------------------------------

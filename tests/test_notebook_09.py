@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from notebook_code import definitions
 from torch import nn
 
 from ganlib import unrolling
@@ -33,29 +34,18 @@ def rng(seed=0):
 
 
 @functools.cache
-def definitions() -> dict:
+def everything() -> dict:
     """The notebook's imports, functions, classes and constants, without running its experiments."""
-    namespace: dict = {}
-    for cell in nbformat.read(PATH, as_version=4).cells:
-        if cell.cell_type != "code" or {"exercise", "solution"} & set(cell.metadata.get("tags", [])):
-            continue
-        for node in ast.parse(cell.source).body:
-            assigned = node.targets if isinstance(node, ast.Assign) else []
-            names = {n.id for target in assigned for n in ast.walk(target) if isinstance(n, ast.Name)}
-            kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-            if names & CONSTANTS or isinstance(node, kinds):
-                exec(compile(ast.Module([node], type_ignores=[]), PATH.name, "exec"), namespace)
-    torch.set_num_threads(1)
-    return namespace
+    return definitions("09_unrolled_gan", CONSTANTS, leave_out=("exercise", "solution"))
 
 
 def notebook() -> SimpleNamespace:
-    return SimpleNamespace(**definitions())
+    return SimpleNamespace(**everything())
 
 
 def solved(name: str):
     """The function `name` of the solutions."""
-    namespace = dict(definitions())
+    namespace = dict(everything())
     for cell in nbformat.read(PATH, as_version=4).cells:
         if cell.cell_type == "code" and "solution" in cell.metadata.get("tags", []):
             for node in ast.parse(cell.source).body:
@@ -136,8 +126,8 @@ def test_a_dead_unit_does_not_spoil_the_gradient():
 def test_the_limits_of_the_ladder(seed, monkeypatch):
     stream, nb = np.random.default_rng(seed), notebook()
     theta = torch.tensor(stream.normal(size=6) / 2, requires_grad=True)
-    monkeypatch.setitem(definitions(), "p", torch.tensor(0.05 + 0.7 * stream.dirichlet(np.ones(6))))
-    monkeypatch.setitem(definitions(), "theta", theta)
+    monkeypatch.setitem(everything(), "p", torch.tensor(0.05 + 0.7 * stream.dirichlet(np.ones(6))))
+    monkeypatch.setitem(everything(), "theta", theta)
     f, c = nb.value, nb.non_saturating_cost
     assert nb.gap(nb.slope(f, 300), nb.ideal(f)) < 1e-10
     assert nb.gap(nb.slope(f, 600, False), nb.ideal(f, hold_D=True)) < 1e-10
@@ -207,7 +197,7 @@ def test_the_replay_follows_its_sliders(monkeypatch):
         )
         for K in nb.DOSES
     }
-    monkeypatch.setitem(definitions(), "runs", runs)
+    monkeypatch.setitem(everything(), "runs", runs)
     sliders = {
         "step": ipywidgets.IntSlider(500, 0, nb.STEPS, 50, description="step"),
         "seed": ipywidgets.IntSlider(0, 0, 5, description="seed"),
@@ -301,7 +291,7 @@ def test_the_reach_of_sgd(capsys, monkeypatch):
         return cross_entropy(judge(real), judge(fake))
 
     for name, value in {"G": G, "D": D, "z": z, "d_loss": d_loss}.items():
-        monkeypatch.setitem(definitions(), name, value)
+        monkeypatch.setitem(everything(), name, value)
     oracle, reach, on = notebook().sgd_oracle, solved("reach"), [0.01, 0.1, 0.5, 2.0]
     before = copy.deepcopy(D.state_dict())
     assert verdict(capsys, reach, oracle, on) == "right"

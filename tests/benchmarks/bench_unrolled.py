@@ -9,7 +9,6 @@ installed from PyPI into a temporary folder, apart from the course; where that f
 """
 
 import importlib
-import json
 import os
 import statistics
 import subprocess
@@ -115,6 +114,30 @@ def descend(match, loss):
 
 def ours(match, steps):
     match.generator_move()
+
+
+def plain_loop():
+    """ROUNDS rounds as public examples write them, with PyTorch's defaults; K = 0 only."""
+    (G, D), data, rng = mlp_players((2,)), ring(), torch.Generator().manual_seed(0)
+    opt_g, opt_d = (
+        torch.optim.Adam(net.parameters(), lr, betas=(0.5, 0.999)) for net, lr in ((G, 1e-3), (D, 5e-4))
+    )
+    bce, ones, zeros = torch.nn.BCEWithLogitsLoss(), torch.ones(256, 1), torch.zeros(256, 1)
+
+    def turn() -> float:
+        began = time.process_time()
+        for _ in range(ROUNDS):
+            real, fake = data.sample(256, rng), G(torch.randn(256, G.latent_dim, generator=rng))
+            opt_d.zero_grad()
+            bce(D(real).view(-1, 1), ones).backward()
+            bce(D(fake.detach()).view(-1, 1), zeros).backward()
+            opt_d.step()
+            opt_g.zero_grad()
+            bce(D(fake).view(-1, 1), ones).backward()
+            opt_g.step()
+        return time.process_time() - began
+
+    return turn
 
 
 def by_hand(match, steps):
@@ -305,6 +328,8 @@ def test_cost_of_a_round(steps, rivals, jax_python, capsys):
     moves = {"ours": ours} | ({"by hand": by_hand} | found if steps else {})
     assert not steps or assert_same_move(by_hand) is None
     turns = {name: timed(new_match(steps), move, steps) for name, move in moves.items()}
+    if not steps:
+        turns["plain loop"] = plain_loop()
     turns["ours, 6 seeds"] = timed(new_batch(steps), ours, steps)
     runs = {}
     if isinstance(jax_python, str):
@@ -326,13 +351,10 @@ def report(steps, seconds, missing, compiled):
     print(
         f"\nK = {steps}: ms a round and run, median of {TURNS} turns; and as a multiple of ours (of ours, 6 seeds)"
     )
-    result = {}
     for name, values in seconds.items():
         base = seconds["ours, 6 seeds" if "6 seeds" in name else "ours"]
         ratio = statistics.median(a / b for a, b in zip(values, base, strict=True))
-        result[name] = {"ms": round(1e3 * statistics.median(values), 2), "ratio": round(ratio, 2)}
         wait = f"   (first call, with compilation: {compiled[name]:.0f} s)" if name in compiled else ""
-        print(f"  {name:15s} {result[name]['ms']:7.2f}   {ratio:5.2f}{wait}")
+        print(f"  {name:15s} {1e3 * statistics.median(values):7.2f}   {ratio:5.2f}{wait}")
     for name, reason in missing.items():
         print(f"  {name:15s} skipped: {reason}")
-    print("  " + json.dumps(result))

@@ -39,7 +39,7 @@ def imports() -> str:
     rows = ["| import | s |", "|---|---|"]
     for module in ("ganlib", "torch", "ganlib.training", "ganlib.lab"):
         seconds = min(timed([sys.executable, "-c", f"import {module}"]) for _ in range(3)) - empty
-        rows.append(f"| `{module}` | {seconds:.2f} |")
+        rows.append(f"| `{module}` | {max(seconds, 0):.2f} |")
     return "\n".join(rows)
 
 

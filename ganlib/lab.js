@@ -119,6 +119,7 @@ function key(x, entries, left, top) {
 function text(x, words, left, top, { colour = "#222222", align = "left", size = 15, bold = false } = {}) {
   x.font = `${bold ? "600 " : ""}${size}px system-ui, sans-serif`;
   x.fillStyle = colour; x.textAlign = align; x.textBaseline = "middle";
+  x.strokeStyle = "#FFFFFF"; x.lineWidth = 4; x.strokeText(words, left, top); // stands out from a curve
   x.fillText(words, left, top);
 }
 
@@ -144,14 +145,14 @@ function curves(x, box, scene, f) {
   const Y = (v) => box.top + box.height * (1 - (clamp(v) - low) / span);
   ticks(x, box, [0, last], [low, low + span]);
   path(x, [[box.left, Y(scene.undecided)], [box.left + box.width, Y(scene.undecided)]], GREY, [2, 4]);
-  const log4 = Math.abs(scene.undecided - Math.log(4)) < 1e-4;
-  text(x, log4 ? "log 4" : `undecided D: ${+scene.undecided.toPrecision(3)}`, box.left + box.width - 6,
-    Y(scene.undecided) - 10, { colour: "#555555", align: "right" });
   for (const [column, colour, dash] of [[1, D, []], [2, G, [8, 5]]]) {
     const points = [];
     for (let i = 0; i < f.rows; i++) if (row(i)[column] === row(i)[column]) points.push([X(row(i)[0]), Y(row(i)[column])]);
     path(x, points, colour, dash);
   }
+  const log4 = Math.abs(scene.undecided - Math.log(4)) < 1e-4;
+  text(x, log4 ? "log 4" : `undecided D: ${+scene.undecided.toPrecision(3)}`, box.left + box.width - 6,
+    Y(scene.undecided) - 10, { colour: "#555555", align: "right" });
   key(x, [["loss: D (solid)", D], ["G (dashed)", G_TEXT]], box.left, box.top - 14);
   text(x, "generator moves", box.left + box.width / 2, box.top + box.height + 12, { colour: "#555555", align: "center" });
 }

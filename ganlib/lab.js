@@ -126,7 +126,7 @@ function text(x, words, left, top, { colour = "#222222", align = "left", size = 
 function ticks(x, box, [x0, x1], [y0, y1], bare) {
   x.strokeStyle = GREY; x.lineWidth = 1; x.strokeRect(box.left, box.top, box.width, box.height);
   if (bare) return;
-  const bottom = box.top + box.height, short = (v) => String(+v.toPrecision(3));
+  const bottom = box.top + box.height, short = (v) => String(+v.toPrecision(Math.abs(v) < 0.1 ? 2 : Math.abs(v) < 1000 ? 3 : 9));
   text(x, short(x0), box.left, bottom + 12, { colour: "#555555" });
   text(x, short(x1), box.left + box.width, bottom + 12, { colour: "#555555", align: "right" });
   text(x, short(y0), box.left - 5, bottom - 8, { colour: "#555555", align: "right" });

@@ -1,10 +1,12 @@
 """The players: shapes, ranges, and weights that a seed fixes."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from ganlib.networks import mlp, mlp_players
+from ganlib.networks import dcgan_players, mlp, mlp_players
 
 SHAPES = [(1,), (2,), (1, 28, 28)]
 
@@ -47,11 +49,10 @@ def test_hidden_sizes_and_activation_are_used():
         assert sum(isinstance(layer, nn.Tanh) for layer in player.body) == 3
 
 
-def test_the_seed_fixes_the_weights_and_nothing_else():
+@pytest.mark.parametrize("make", [partial(mlp_players, (2,)), partial(dcgan_players, width=4)])
+def test_the_seed_fixes_the_weights_and_nothing_else(make):
     def weights(seed):
-        return torch.cat(
-            [p.flatten() for player in mlp_players((2,), seed=seed) for p in player.parameters()]
-        )
+        return torch.cat([p.flatten() for player in make(seed=seed) for p in player.state_dict().values()])
 
     before = torch.get_rng_state()
     first = weights(1)

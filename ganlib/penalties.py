@@ -61,7 +61,7 @@ def gradient_penalty(lambda_gp: float = 10.0) -> Penalty:
 def dragan(lambda_gp: float = 10.0, spread: float = 0.5) -> Penalty:
     """DRAGAN: lambda_gp * E(slope - 1)^2 at real samples plus noise N(0, spread^2), equation (8.7).
 
-    (Kodali et al. 2017, section 2.3, with k = 1.) Raises ValueError for a spread that is not positive.
+    (Kodali et al. 2017, with k = 1.) Raises ValueError for a spread that is not positive.
     """
     if not 0 < spread < math.inf:
         raise ValueError(f"expected a positive spread, got {spread!r}")

@@ -5,7 +5,8 @@
 
 Needs `pip install -e ".[site]"` and no network, and the pages load nothing from elsewhere. The notebooks are read
 and never changed. Derived from them: a figure's text alternative is its caption; a mentioned notebook, equation or
-figure becomes a link; a cell that opens the lab is played here and shown as a recording; slides begin at headings.
+figure becomes a link; a cell that opens the lab is played here and shown as a recording. What is on which slide
+stands in the metadata of the notebook's cells.
 """
 
 import argparse
@@ -82,6 +83,16 @@ def spoken(markdown: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\*\*?|`", "", text)).strip()
 
 
+def describe_figures(notebook: NotebookNode) -> None:
+    """Give every figure the caption below it as its text alternative; works in place."""
+    for cell, below in zip(notebook.cells, notebook.cells[1:], strict=False):
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                alt = spoken(below.source.split("\n\n")[0])
+                output.metadata["image/png"] = {"alt": alt}  # for nbconvert
+                cell.metadata["mystnb"] = {"image": {"alt": alt}}  # for Sphinx
+
+
 class Course:
     """All notebooks: where each number, equation and figure stands."""
 
@@ -132,15 +143,11 @@ class Course:
     def prepared(self, path: Path, labs: dict[str, str], prefix: str = "") -> NotebookNode:
         """The notebook at `path` as it is published; `labs` maps the id of a cell to its recording's name."""
         notebook = nbformat.read(path, as_version=4)
-        for cell, below in zip(notebook.cells, [*notebook.cells[1:], None], strict=True):
+        describe_figures(notebook)
+        for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = self.linked(cell.source, path.stem, prefix)
                 continue
-            for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    alt = spoken(below.source.split("\n\n")[0])
-                    output.metadata["image/png"] = {"alt": alt}  # for nbconvert
-                    cell.metadata["mystnb"] = {"image": {"alt": alt}}  # for Sphinx
             if "widget" in cell.metadata.get("tags", []):
                 words = SLIDERS
                 if cell.id in labs:
@@ -329,7 +336,7 @@ def static_files(folder: Path) -> None:
         shutil.copy(reveal / file, folder / "reveal")
 
 
-def anchors(app, doctree) -> None:
+def anchors(app, doctree, page: str) -> None:
     """Anchors for equations and figures; equations go to MathJax as they stand, with their own tags."""
     from docutils import nodes
 
@@ -360,7 +367,7 @@ def build(out: Path, paths: list[Path], frames: int = FRAMES, rounds: int = ROUN
         (source / "claims.md").write_text(course.linked(claims, "claims"))
         with patch_docutils(), docutils_namespace():
             app = Sphinx(source, None, html, doctrees, "html", SPHINX, warningiserror=True, status=None)
-            app.connect("doctree-read", anchors)
+            app.connect("doctree-resolved", anchors)
             app.build()
         if app.statuscode:
             raise SystemExit(app.statuscode)

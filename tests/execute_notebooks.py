@@ -5,12 +5,14 @@
 
 The saved file depends on the sources and on what the cells print, and on nothing else: metadata is reduced
 to what is needed, a cell's id is made from its source, everything under the heading "Solutions" is tagged
-`solution` (so that it can be left out of what is handed out), and widgets leave no trace (a saved view would show
-"model not found"). A notebook with an error is not saved: its traceback is printed and the exit status is 1.
+`solution` (so that it can be left out of what is handed out), each cell's place in a lecture's slides is marked,
+and widgets leave no trace (a saved view would show "model not found"). A notebook with an error is not saved: its
+traceback is printed and the exit status is 1.
 """
 
 import argparse
 import hashlib
+import re
 import sys
 import time
 from pathlib import Path
@@ -41,17 +43,35 @@ def execute(path: Path, timeout: int = 600) -> NotebookNode:
     return notebook
 
 
+def slide_types(notebook: NotebookNode) -> list[str]:
+    """For each cell, its place in the slides: a slide begins at each section, below it one for each step (prose with
+    the code and the figure that follow); imports, exercises and solutions are left out. A caption is no step."""
+    types, skipping, imports = [], False, True
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            types.append("skip" if imports or skipping else "-")
+            imports = False
+            continue
+        section = re.match(r"##? (.+)", cell.source)
+        skipping = section[1] in ("Exercises", "Solutions") if section else skipping
+        caption = cell.source.startswith("*Figure ")
+        types.append("skip" if skipping else "slide" if section else "-" if caption else "subslide")
+    return types
+
+
 def tidy(notebook: NotebookNode) -> NotebookNode:
     """The same notebook as the repository keeps it; works in place."""
     notebook.nbformat_minor = 5
     notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
     seen: dict[str, int] = {}
     in_solutions = False
-    for cell in notebook.cells:
+    for cell, slide_type in zip(notebook.cells, slide_types(notebook), strict=True):
         digest = hashlib.sha1((cell.cell_type + cell.source).encode()).hexdigest()[:8]
         seen[digest] = seen.get(digest, 0) + 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
         cell.metadata = NotebookNode({k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")})
+        if slide_type != "-":
+            cell.metadata["slideshow"] = NotebookNode(slide_type=slide_type)
         in_solutions = in_solutions or cell.source.startswith("## Solutions")
         if in_solutions and "solution" not in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "solution"]

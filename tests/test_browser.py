@@ -398,3 +398,20 @@ def test_the_browsers_tab_is_closed_while_the_lab_trains(open_notebook):
     lab.press("Pause")
     lab.expect_playing(False)
     assert not notebook.errors and not notebook.external and not notebook.error_text()
+
+
+def test_the_lab_is_live_in_jupyterlabs_slideshow(open_notebook):
+    """With jupyterlab-slideshow, in the extra `lecture`."""
+    notebook = open_notebook(["from ganlib.lab import Lab", "Lab()"]).run_all()
+    lab = LabOnPage(notebook)
+    notebook.page.evaluate(
+        """() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1;
+                   window.jupyterapp.commands.execute('deck:start'); return null }"""
+    )
+    notebook.page.wait_for_function("() => document.body.dataset.jpDeckMode === 'presenting'")
+    lab.press("Play")
+    lab.wait_for_step(30)
+    lab.press("Pause")
+    lab.expect_playing(False)
+    notebook.page.screenshot(path=SCREENSHOTS / "slideshow.png")
+    assert not notebook.errors and not notebook.external and not notebook.error_text()

@@ -168,6 +168,22 @@ def test_a_penalised_critic_is_biased_as_8_9_says():
     assert nb.says(D, *pairs(rng(1), 50_000)).item() == pytest.approx(said, rel=0.05)
 
 
+# ---- section 10: what D is asked --------------------------------------------------------------------------------
+
+
+def test_the_two_questions():
+    """On two distributions over two points: a known difference of means, and the JSD at the best logit and below it."""
+    nb = notebook()
+    real, fake = torch.tensor([1.0, 1, 1, -1]).double(), torch.tensor([1.0, -1, -1, -1]).double()
+    assert nb.difference(real, fake) == pytest.approx(1.0)
+    assert nb.difference(fake, real) == pytest.approx(-1.0)
+    jsd = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    bounds = [nb.jsd_bound(steep * real, steep * fake).item() for steep in (0, 0.5, math.log(3), 2)]
+    assert bounds[0] == pytest.approx(0, abs=1e-12)
+    assert bounds[2] == pytest.approx(jsd, abs=1e-12)
+    assert bounds[1] < jsd - 0.01 and bounds[3] < jsd - 0.01
+
+
 # ---- the exercises: right answers pass, plausible wrong ones do not ----------------------------------------------
 
 
@@ -207,6 +223,7 @@ def test_exercise_1(wrong, capsys):
         lambda w, excess: w / (4 * excess),
         lambda w, excess: 10.0,
         lambda w, excess: w**2 / (2 * excess),
+        lambda w, excess: w / (2 * (1 + excess)),
     ],
 )
 def test_exercise_2(wrong, capsys):
@@ -220,9 +237,17 @@ def by_name(D, x):
     return not any(isinstance(layer, nn.BatchNorm1d) for layer in getattr(D, "modules", list)())
 
 
+def by_gradient(D, x):
+    """Another right answer: the first value has no gradient at the other samples."""
+    x = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(D(x)[0], x)
+    return gradient[1:].abs().max() < 1e-12
+
+
 @pytest.mark.parametrize(
     "test, said",
     [
+        (by_gradient, "tells them apart"),
         (lambda D, x: ..., ...),
         (lambda D, x: None, None),
         (lambda D, x: True, "says True of a critic with batch norm"),

@@ -150,6 +150,24 @@ def test_axe_finds_no_serious_violation(page, served, stem):
     assert not serious
 
 
+def test_anchors_are_unique(site):
+    for stem in STEMS:
+        found = re.findall(r'\bid="((?:eq|fig)-[^"]+)"', (site / f"{stem}.html").read_text())
+        assert len(found) == len(set(found)), stem
+
+
+def test_on_a_telephone_nothing_is_cut_off(page, served):
+    """What is too wide for it scrolls; the page itself does not."""
+    page.set_viewport_size({"width": 390, "height": 800})
+    open_page(page, served, "02_optimal_discriminator")
+    page.wait_for_function("() => document.querySelector('.math.wide')")
+    cut_off = """() => [...document.querySelectorAll('article *')]
+      .filter(node => node.getBoundingClientRect().right > innerWidth + 2)
+      .filter(node => !node.closest('pre, .table-wrapper, .recorded, div.math, .wide, mjx-container'))
+      .map(node => node.outerHTML.slice(0, 100))"""
+    assert page.evaluate(cut_off) == []
+
+
 def test_the_search_finds_a_word(page, served):
     page.goto(f"{served}/search.html?q=isoperimetric")
     page.wait_for_function(
@@ -198,14 +216,62 @@ def test_slides_fit_on_the_projector(page, served, stem):
              const boxes = [...slide.querySelectorAll('p, li, pre, img, h1, h2, h3, td, mjx-container')]
                .map(node => node.getBoundingClientRect()).filter(box => box.width);
              const origin = slide.getBoundingClientRect();
-             return { i, text: slide.textContent.slice(0, 60),
+             return { i, text: slide.innerText,
                whole: Reveal.getScale() === 1 && slide.scrollHeight <= slide.clientHeight,
                bottom: Math.max(...boxes.map(b => b.bottom)) - origin.top,
                right: Math.max(...boxes.map(b => b.right)) - origin.left,
                size: Math.min(...[...slide.querySelectorAll('p, li, pre')]
-                 .map(n => parseFloat(getComputedStyle(n).fontSize) * (n.currentCSSZoom ?? 1)), 99) }; })"""
+                 .map(n => parseFloat(getComputedStyle(n).fontSize) * (n.currentCSSZoom ?? 1)), 99),
+               pictures: Math.min(...[...slide.querySelectorAll('figure img')]
+                 .map(image => image.clientWidth / image.naturalWidth), 1) }; })"""
     )
     assert len(slides) >= 10
     assert not [
         s for s in slides if s["bottom"] > 722 or s["right"] > 1282 or s["size"] < 15 or not s["whole"]
     ]
+    assert all(slide["pictures"] > 0.6 for slide in slides)
+    assert all(len(slide["text"].split()) > 3 for slide in slides)  # none is empty
+    assert not [s["text"] for s in slides if re.match("Exercises|Solutions", s["text"])]  # not in a lecture
+
+
+def test_axe_finds_no_serious_violation_on_slides(page, served):
+    """On the title, on a figure, on code with formulas, and on the lab."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.goto(f"{served}/slides/03_vanilla_gan.html")
+    page.wait_for_function("() => document.body.dataset.ready", timeout=60_000)
+    for shown in ("h1", "figure", ".code", ".recorded"):
+        page.evaluate(
+            """shown => { const slide = document.querySelector(`.slides .slide:has(${shown})`);
+                 const {h, v} = Reveal.getIndices(slide); Reveal.slide(h, v); }""",
+            shown,
+        )
+        page.wait_for_timeout(400)  # the old slide has faded
+        found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        serious = [v["nodes"][0]["html"][:200] for v in found if v["impact"] in ("serious", "critical")]
+        assert not serious, (shown, found)
+
+
+def test_a_lecture_by_keyboard_from_slides_that_nbconvert_made(page, served, site):
+    """`jupyter nbconvert --to slides` with our configuration: no network, and the space bar shows every slide."""
+    config = ROOT / "site" / "slides" / "nbconvert_config.py"
+    command = [
+        sys.executable,
+        "-m",
+        "nbconvert",
+        "--to",
+        "slides",
+        "--config",
+        config,
+        "--output-dir",
+        site / "one",
+    ]
+    subprocess.run([*map(str, command), str(NOTEBOOKS[0])], check=True, timeout=60)
+    page.goto(f"{served}/one/{STEMS[0]}.slides.html")
+    page.wait_for_function("() => document.body.dataset.ready", timeout=60_000)
+    assert page.evaluate("() => document.querySelectorAll('mjx-merror').length") == 0
+    seen, total = set(), page.locator(".slides .slide").count()
+    for _ in range(total):
+        seen.add(page.evaluate("() => { const {h, v} = Reveal.getIndices(); return `${h}.${v ?? 0}` }"))
+        page.keyboard.press("Space")
+    assert len(seen) == total >= 10

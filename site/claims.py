@@ -29,7 +29,7 @@ def claims(path: Path, equations: set[str]) -> list[tuple[str, str, str]]:
     def named(text: str) -> list[str]:
         return [number for number in re.findall(r"[({](\d+\.\d+)[)}]", text) if number in equations]
 
-    found, section, equation, context = [], "", "", []
+    found, section, equation = [], "", ""
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown":
             for heading in re.findall(r"(?m)^## (.+)$", cell.source):

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from notebook_code import definitions
 
 from ganlib import metrics, objectives, penalties
 from ganlib.distributions import GaussianMixture
@@ -47,24 +48,11 @@ def code_cells(notebook: str) -> list[str]:
     return [re.sub(r"(?m)^[%!].*$", "", cell.source) for cell in taught]
 
 
-def written_out(notebook: str, name: str, needs: tuple[str, ...] = ()):
-    """The function `name` as the notebook defines it, run in a namespace that holds the notebook's imports, that
-    definition, and those of the functions and constants it `needs`. Where one is defined twice, the first counts."""
-    wanted, found = [], set()
-    for node in (node for source in code_cells(notebook) for node in ast.parse(source).body):
-        names = defined_by(node) & {name, *needs} - found
-        if isinstance(node, ast.ImportFrom):  # not what it imports once it has written it out
-            node.names = [alias for alias in node.names if alias.name not in found]
-            if not node.names:
-                continue
-        if names or isinstance(node, (ast.Import, ast.ImportFrom)):
-            wanted.append(node)
-            found |= names
-    assert found == {name, *needs}, f"{notebook} does not define { ({name, *needs} - found) }"
-    namespace: dict = {}
-    exec(compile(ast.Module(wanted, type_ignores=[]), f"{notebook}.ipynb", "exec"), namespace)
-    assert not getattr(namespace[name], "__module__", None), f"{name} is the library's own"
-    return namespace[name]
+def written_out(notebook: str, name: str, constants: tuple[str, ...] = ()):
+    """The function `name` as the notebook defines it, with those `constants` of the notebook that it needs."""
+    mine = definitions(notebook, constants, leave_out=("exercise", "solution"))[name]
+    assert mine.__module__ is None, f"{name} is the library's own"
+    return mine
 
 
 def defined_by(node: ast.stmt) -> set[str]:
@@ -90,7 +78,7 @@ def test_cross_entropy():
 
 
 def test_jsd():
-    mine = written_out("02_optimal_discriminator", "jsd", needs=("integrate", "EDGES"))
+    mine = written_out("02_optimal_discriminator", "jsd", constants=("EDGES",))
     one, two = GaussianMixture([[0.0], [2.0]], [0.6, 0.9]), GaussianMixture([[1.0]], 0.5)
 
     def density(mixture):
@@ -103,7 +91,7 @@ def test_jsd():
 
 
 def test_gradient_penalty():
-    mine = written_out("08_wgan", "gradient_penalty", needs=("slopes", "interpolates"))
+    mine = written_out("08_wgan", "gradient_penalty")
     for seed in range(5):
         D = mlp_players((2,), seed=seed)[1].double()
         real, fake = torch.randn(2, 32, 2, generator=rng(seed), dtype=torch.float64)

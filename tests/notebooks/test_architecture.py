@@ -1,7 +1,7 @@
 """The shape of the course: layers of modules, and the form of every notebook.
 
 A notebook that fails here is usually cured by
-    python tests/execute_notebooks.py notebooks/NAME.ipynb
+    python tools/execute.py notebooks/NAME.ipynb
 """
 
 import ast
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from execute_notebooks import tidy
+from execute import tidy
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "ganlib").glob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -166,8 +166,8 @@ def lesson(request):
 class TestSaved:
     """What lies in the file is what a run of the notebook left there, and nothing else."""
 
-    def test_as_execute_notebooks_saves_it(self, notebook):
-        assert tidy(copy.deepcopy(notebook.raw)) == notebook.raw, "run tests/execute_notebooks.py on it"
+    def test_as_execute_saves_it(self, notebook):
+        assert tidy(copy.deepcopy(notebook.raw)) == notebook.raw, "run tools/execute.py on it"
 
     def test_executed_top_to_bottom(self, notebook):
         assert [cell.execution_count for cell in notebook.code] == list(range(1, len(notebook.code) + 1))

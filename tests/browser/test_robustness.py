@@ -5,7 +5,7 @@ import stat
 
 import nbformat
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 from nbclient import NotebookClient
 
 BOOK = "00_start_here.ipynb"  # reads all data, trains, draws and opens the lab

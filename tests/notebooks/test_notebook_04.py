@@ -17,7 +17,7 @@ from ganlib.checks import check
 from ganlib.distributions import mixture_1d
 from ganlib.objectives import OBJECTIVES, cross_entropy
 
-PATH = Path(__file__).resolve().parents[1] / "notebooks" / "04_non_saturating_gan.ipynb"
+PATH = Path(__file__).resolve().parents[2] / "notebooks" / "04_non_saturating_gan.ipynb"
 CONSTANTS = {
     "SEEDS", "COSTS", "LOOK", "t", "Z", "MOVES", "LINE", "objectives", "U", "X", "generators", "LOG_WEIGHTS",
     "GAPS", "START", "CASES",

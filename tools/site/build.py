@@ -1,7 +1,7 @@
 """Build the published course from the executed notebooks: pages with search, and the same notebooks as slides.
 
-    python site/build.py                  writes build/site; open build/site/index.html, or serve that folder
-    python site/build.py --out FOLDER     somewhere else
+    python tools/site/build.py                  writes build/site; open build/site/index.html, or serve that folder
+    python tools/site/build.py --out FOLDER     somewhere else
 
 Needs `pip install -e ".[site]"` and no network, and the pages load nothing from elsewhere. The notebooks are read
 and never changed. Derived from them: a figure's text alternative is its caption; a mentioned notebook, equation or
@@ -31,7 +31,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+ROOT = HERE.parents[1]
 WORK = ROOT / "build"
 FRAMES, ROUNDS = 101, 15  # of a recorded run: pictures, and rounds of training between two of them
 PAGE_LIMIT = 1_000_000  # bytes of recordings on one page
@@ -320,9 +320,9 @@ def static_files(folder: Path) -> None:
         "slides/slides.js",
     ):
         shutil.copy(HERE / file, folder)
-    shutil.copy(ROOT / "ganlib" / "lab.css", folder)
+    shutil.copy(ROOT / "ganlib" / "lab" / "lab.css", folder)
     shutil.copy(ROOT / ".github" / "lab.png", folder)
-    module = (ROOT / "ganlib" / "lab.js").read_text()
+    module = (ROOT / "ganlib" / "lab" / "lab.js").read_text()
     assert module.count("export default") == 1
     script = module.replace("export default", "window.lab =")  # a module would not load from a file:// page
     (folder / "lab.js").write_text(f"{{\n{script}\n}}\n")

@@ -20,7 +20,7 @@ from ganlib.images import fashion
 from ganlib.networks import dcgan_players
 from ganlib.training import evaluate, latents
 
-PATH = Path(__file__).resolve().parents[1] / "notebooks" / "05_dcgan.ipynb"
+PATH = Path(__file__).resolve().parents[2] / "notebooks" / "05_dcgan.ipynb"
 CONSTANTS = {"FULL", "DISGUISES"}
 
 

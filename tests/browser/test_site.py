@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 STEMS = [path.stem for path in NOTEBOOKS]
@@ -23,7 +23,7 @@ LIMIT = 1_000_000  # bytes of recordings on one page
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site") / "built"
-    command = [sys.executable, ROOT / "site" / "build.py", "--out", folder, "--frames", "6", "--rounds", "2"]
+    command = [sys.executable, ROOT / "tools" / "site" / "build.py", "--out", folder, "--frames", "6", "--rounds", "2"]
     subprocess.run([*map(str, command)], check=True, cwd=folder.parent, timeout=400)
     return folder
 
@@ -117,8 +117,8 @@ def test_recordings_are_small(site):
 
 
 def test_the_list_of_claims_is_current():
-    page = runpy.run_path(str(ROOT / "site" / "claims.py"))["page"]()
-    assert (ROOT / "notebooks" / "claims.md").read_text() == page, "run site/claims.py"
+    page = runpy.run_path(str(ROOT / "tools" / "claims.py"))["page"]()
+    assert (ROOT / "notebooks" / "claims.md").read_text() == page, "run tools/claims.py"
     assert int(re.search(r"In all: (\d+) claims", page)[1]) > 100
 
 
@@ -254,7 +254,7 @@ def test_axe_finds_no_serious_violation_on_slides(page, served):
 
 def test_a_lecture_by_keyboard_from_slides_that_nbconvert_made(page, served, site):
     """`jupyter nbconvert --to slides` with our configuration: no network, and the space bar shows every slide."""
-    config = ROOT / "site" / "slides" / "nbconvert_config.py"
+    config = ROOT / "tools" / "site" / "slides" / "nbconvert_config.py"
     command = [
         sys.executable,
         "-m",

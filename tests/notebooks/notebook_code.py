@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import torch
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def definitions(

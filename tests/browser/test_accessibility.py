@@ -5,11 +5,11 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from ganlib.plotting import D_COLOUR, FAKE, G_COLOUR, REAL
 
-SCRIPT = (ROOT / "ganlib" / "lab.js").read_text()
+SCRIPT = (ROOT / "ganlib" / "lab" / "lab.js").read_text()
 # Machado, Oliveira and Fernandes (2009), severity 1: what is seen of linear RGB.
 SEEN_WITH = {
     "full colour vision": np.eye(3),

@@ -25,7 +25,7 @@ from ganlib.networks import mlp_players
 from ganlib.objectives import cross_entropy
 from ganlib.widgets import explore
 
-PATH = Path(__file__).resolve().parents[1] / "notebooks" / "09_unrolled_gan.ipynb"
+PATH = Path(__file__).resolve().parents[2] / "notebooks" / "09_unrolled_gan.ipynb"
 CONSTANTS = {"FULL", "SEEDS", "DATA", "STEPS", "DOSES", "colours", "shapes", "ROUNDS", "RATES"}
 
 

@@ -1,7 +1,7 @@
 """Execute notebooks and save them in place, in the form this repository keeps.
 
-    python tests/execute_notebooks.py                                        every notebook
-    python tests/execute_notebooks.py notebooks/01_adversarial_game.ipynb    only these
+    python tools/execute.py                                        every notebook
+    python tools/execute.py notebooks/01_adversarial_game.ipynb    only these
 
 The saved file depends on the sources and on what the cells print, and on nothing else: metadata is reduced
 to what is needed, a cell's id is made from its source, everything under the heading "Solutions" is tagged

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import nbformat
-from conftest import READY, ROOT
+from conftest import READY
+from helpers import ROOT
 from playwright.sync_api import expect
 
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", ROOT / "artifacts"))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ganlib.games import GAMES
-from ganlib.lab import DATASETS, HISTORY, UNSEEN_FRAMES, Lab
+from ganlib.lab.widget import DATASETS, HISTORY, UNSEEN_FRAMES, Lab
 from ganlib.networks import mlp_players
 from ganlib.objectives import OBJECTIVES
 from ganlib.training import evaluate, train

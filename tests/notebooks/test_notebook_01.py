@@ -22,7 +22,7 @@ from scipy.integrate import quad
 from ganlib.objectives import OBJECTIVES, cross_entropy
 
 matplotlib.use("agg")
-PATH = Path(__file__).resolve().parents[1] / "notebooks" / "01_adversarial_game.ipynb"
+PATH = Path(__file__).resolve().parents[2] / "notebooks" / "01_adversarial_game.ipynb"
 
 
 def tags(cell):

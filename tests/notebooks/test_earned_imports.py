@@ -18,7 +18,7 @@ from ganlib import metrics, objectives, penalties
 from ganlib.distributions import GaussianMixture
 from ganlib.networks import mlp_players
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 EARNED = {  # name in ganlib: the notebook that writes it out
     "cross_entropy": "01_adversarial_game",

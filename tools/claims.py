@@ -1,4 +1,4 @@
-"""List every claim of the course that a cell checks: python site/claims.py writes notebooks/claims.md.
+"""List every claim of the course that a cell checks: python tools/claims.py writes notebooks/claims.md.
 
 A claim is a line "PASS: ..." or "PASS - ..." in the saved output of a cell whose output the tests compare. With it
 stand its section, and the equation that was named last: in the cell, in the sentence before it, or in the section.
@@ -13,7 +13,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 HEAD = """# What the cells check
 
 Each line is a claim that a cell of the course checks whenever the notebook runs, with the equation it belongs to. The
-automatic tests run all of them. (Made by `python site/claims.py`; exercises and closed forms that are compared to all
+automatic tests run all of them. (Made by `python tools/claims.py`; exercises and closed forms that are compared to all
 their digits are not listed.)
 """
 

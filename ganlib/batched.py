@@ -5,25 +5,24 @@ so its own gradient. One large kernel costs less than six small ones, and would 
 """
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import vmap
+from torch.func import functional_call, stack_module_state, vmap
 
-from ganlib.games import Game
-from ganlib.penalties import Penalty
-from ganlib.training import Match, latents
+from ganlib.networks import rowwise
+from ganlib.training import Match, Players, Round, Snapshot, named, rounds
 
 
 class BatchedLinear(nn.Module):
     """s linear layers at once: (s, n, inputs) -> (s, n, outputs)."""
 
+    rowwise = True
+
     def __init__(self, layers: Sequence[nn.Linear]):
         super().__init__()
-        if any(layer.bias is None for layer in layers):
-            raise ValueError("expected linear layers with a bias")
         # (s, outputs, inputs) and (s, outputs)
         self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
@@ -32,80 +31,119 @@ class BatchedLinear(nn.Module):
         return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
 
 
-def stack(networks: Sequence[nn.Module]) -> nn.Module:
-    """Networks of one shape as one network, (s, n, ...) -> (s, n, ...): network i on slice i.
+class Stack(nn.Module):
+    """s networks at once through `vmap`: (s, n, ...) -> (s, n, ...). Any network: each sees only its own slice."""
 
-    Parameters keep their names and gain a leading axis, so network i comes back with
+    def __init__(self, networks: Sequence[nn.Module]):
+        super().__init__()
+        self.network = copy.deepcopy(networks[0])
+        weights, buffers = stack_module_state(list(networks))
+        for name, value in weights.items():
+            place, attribute = _place(self.network, name)
+            setattr(
+                place, attribute, nn.Parameter(value.detach(), place.get_parameter(attribute).requires_grad)
+            )
+        for name, value in buffers.items():
+            place, attribute = _place(self.network, name)
+            setattr(place, attribute, value)
+        if hasattr(self.network, "latent_dim"):
+            self.latent_dim = self.network.latent_dim
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        state = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
+        return vmap(lambda state, *x: functional_call(self.network, state, x))(state, *inputs)
+
+
+def stack(networks: Sequence[nn.Module]) -> nn.Module:
+    """Networks of one shape as one network, (s, n, ...) -> (s, n, ...): network i on slice i. They are copied.
+
+    Parameters keep their names (after "network." unless all layers are known to be rowwise, which is faster) and gain a
+    leading axis, so network i comes back with
     `network.load_state_dict({name: values[i] for name, values in stacked.state_dict().items()})`.
-    Raises ValueError for no networks, different shapes, and layers with weights other than nn.Linear.
+    Raises ValueError for no networks, and for networks that differ in more than the values of their weights.
     """
-    shapes = [{name: value.shape for name, value in network.state_dict().items()} for network in networks]
-    if not shapes or any(shape != shapes[0] for shape in shapes):
-        raise ValueError("stack needs at least one network, and all of one shape")
+    networks = list(networks)
+    if not networks:
+        raise ValueError("expected at least one network to stack, got none")
+    first, *others = map(_anatomy, networks)
+    for other in others:
+        if different := [name for name in first | other if first.get(name) != other.get(name)]:
+            raise ValueError(
+                f"expected networks that differ in their weights alone, these also in {different[0]}"
+            )
+    linear = [(name, layer) for name, layer in networks[0].named_modules() if isinstance(layer, nn.Linear)]
+    if not rowwise(networks[0]) or any(layer.bias is None for _, layer in linear):
+        return Stack(networks)
     if isinstance(networks[0], nn.Linear):
         return BatchedLinear(networks)
     stacked = copy.deepcopy(networks[0])
-    for name, layer in networks[0].named_modules():
-        if isinstance(layer, nn.Linear):
-            place, _, attribute = name.rpartition(".")
-            layers = [network.get_submodule(name) for network in networks]
-            setattr(stacked.get_submodule(place), attribute, BatchedLinear(layers))
-        elif [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]:
-            what = f"{name or 'the network'} is {type(layer).__name__}"
-            raise ValueError(f"nn.Linear is the only layer with weights that can be stacked, {what}")
+    for name, _ in linear:
+        place, attribute = _place(stacked, name)
+        setattr(place, attribute, BatchedLinear([network.get_submodule(name) for network in networks]))
     return stacked
 
 
-class BatchedMatch(Match):
-    """`Match(G, D, game, data, seed=seed)` for every pair (G, D) of `players` and its seed, all played at once.
+def _place(network: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The layer that holds what `name` stands for, and the attribute."""
+    place, _, attribute = name.rpartition(".")
+    return network.get_submodule(place), attribute
 
-    Moves return one loss a seed, (s,); `match.G` and `match.D` are stacked, (s, n, ...) -> (s, n, ...). The players
-    given are copied. Raises ValueError as `Match` and `stack` do, and for
-    seeds that are not one a pair.
+
+def _anatomy(network: nn.Module) -> dict[str, Any]:
+    """All of a network but the values of its weights and buffers: types, shapes, slopes, modes."""
+    parts: dict[str, Any] = {}
+    for name, layer in network.named_modules():
+        parts[name or "kind"] = type(layer)
+        for key, value in vars(layer).items():
+            if key.startswith("_"):
+                continue
+            parts[f"{name}.{key}".lstrip(".")] = value.tolist() if isinstance(value, Tensor) else value
+    shapes = {
+        name: (value.shape, value.dtype, value.requires_grad)
+        for name, value in [*network.named_parameters(), *network.named_buffers()]
+    }
+    return parts | shapes
+
+
+class BatchedMatch(Match):
+    """`Match(pair, data, seed=seed)` for each pair (G, D), or mapping, of `players` and its seed, all played at once.
+
+    What is drawn has an axis more, (s, n, ...), and losses are (s,); players are stacked, and those given are copied.
+    Raises ValueError as `Match` and `stack` do, and for seeds that are not one a pair.
     """
 
-    batch_axis = 1
-
-    def __init__(self, players: Sequence[tuple], game: Game, data, *, seeds: Sequence[int], **settings):
-        seeds = list(seeds)
+    def __init__(self, players: Sequence[Players], data, *, seeds: Sequence[int], **settings):
+        seeds, players = list(seeds), [named(each) for each in players]
         if not seeds or len(seeds) != len(players):
-            raise ValueError(f"expected a seed for each pair of players, got {len(seeds)} for {len(players)}")
-        one = game.objective
-        each = replace(one, discriminator=vmap(one.discriminator), generator=vmap(one.generator))
-        game = replace(game, objective=each, penalty=self._at_once(game.penalty))
-        G, D = (stack(networks) for networks in zip(*players, strict=True))
-        super().__init__(G, D, game, data, **settings)
-        self.seeds, device = seeds, next(self.G.parameters()).device
-        self.rngs = [Generator(device).manual_seed(seed) for seed in seeds]
+            raise ValueError(f"expected a seed for each of {len(players)} pairs of players, got {seeds}")
+        if any(each.keys() != players[0].keys() for each in players):
+            raise ValueError(f"expected the same names for each seed, got {[list(each) for each in players]}")
+        stacked = {name: stack([each[name] for each in players]) for name in players[0]}
+        super().__init__(stacked, data, seed=seeds, **settings)
 
-    def draw_real(self) -> Tensor:
-        """A fresh minibatch of data for each seed, (s, n, ...)."""
-        return torch.stack([self.data.sample(self.batch_size, rng) for rng in self.rngs])
+    def _per_seed(self, seeds: list[int]) -> tuple[list[int], tuple[int, ...]]:
+        return [seed for each in seeds for seed in super(BatchedMatch, self)._per_seed(each)[0]], (
+            len(seeds),
+        )
 
-    def draw_latents(self) -> Tensor:
-        """A fresh minibatch of z for each seed, (s, n, latent_dim)."""
-        return torch.stack([latents(self.G, self.batch_size, rng) for rng in self.rngs])
+    def _over_runs(self, streams: Sequence[Generator], function: Callable, *tensors: Tensor) -> Any:
+        if any(len(tensor) != len(streams) for tensor in tensors):
+            raise ValueError(f"expected tensors with a first axis of {len(streams)}, one slice a run")
+        each = [function(*slices) for slices in zip(*tensors, streams, strict=True)]
+        if isinstance(each[0], tuple):
+            return tuple(torch.stack(parts) for parts in zip(*each, strict=True))
+        return torch.stack(each)
 
-    def fixed_latents(self, n: int) -> Tensor:
-        """n draws of z for each seed, (s, n, latent_dim), to look at the runs with: always the same."""
-        device = self.rngs[0].device
-        return torch.stack([latents(self.G, n, Generator(device).manual_seed(s + 1)) for s in self.seeds])
 
-    def change_rules(self, **rules) -> None:
-        """As for `Match`. Raises ValueError also for another objective, and for a penalty that is no `Penalty`."""
-        if "objective" in rules:
-            raise ValueError("matches played at once keep their objective: start new ones")
-        if "penalty" in rules:
-            rules["penalty"] = self._at_once(rules["penalty"])
-        super().change_rules(**rules)
+def play_seeds(
+    make_players: Callable[..., Players], game: Round, data, seeds: Sequence[int], *,
+    steps: int, every: int = 100, n_samples: int = 1000, **settings,
+) -> Iterator[Snapshot]:  # fmt: skip
+    """Play the game with make_players(seed=seed) for each seed, all seeds at once; Snapshots as of `rounds`.
 
-    def _at_once(self, penalty: Penalty | None) -> Callable | None:
-        """The penalty of every seed's D, (s,), at points drawn from the seed's own samples and random stream."""
-        if penalty and not isinstance(penalty, Penalty):
-            raise ValueError(f"expected a penalty of ganlib.penalties, got {penalty!r}")
+        shots = list(play_seeds(partial(mlp_players, (2,)), GAMES["minimax"], ring(), range(6), steps=1000))
 
-        def penalties(D: nn.Module, real: Tensor, fake: Tensor, _) -> Tensor:
-            x = [penalty.points(*pair, rng) for *pair, rng in zip(real, fake, self.rngs, strict=True)]
-            return penalty.at(D, torch.stack(x), self.batch_axis)
-
-        return penalties if penalty else None
+    `settings` are those of `Match`. Raises ValueError as `BatchedMatch` and `rounds` do.
+    """
+    match = BatchedMatch([make_players(seed=seed) for seed in seeds], data, seeds=seeds, **settings)
+    yield from rounds(match, game, steps=steps, every=every, n_samples=n_samples)

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-_GLOBAL_RANDOM_STATE = (
-    threading.Lock()
-)  # PyTorch initialises weights from it, and a sweep may build in threads
+# PyTorch initialises weights from its global random state, and a sweep may build in threads.
+_GLOBAL_RANDOM_STATE = threading.Lock()
 
 
 def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -65,6 +64,18 @@ def mlp_players(
             MLPGenerator(shape, latent_dim, hidden, activation),
             MLPDiscriminator(shape, hidden, activation),
         )
+
+
+_ROWWISE = {
+    nn.Sequential, nn.Linear, nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.Identity, MLPGenerator, MLPDiscriminator,
+}  # fmt: skip
+
+
+def rowwise(network: nn.Module) -> bool:
+    """Whether the network is known to treat each sample by itself and to take axes before the batch.
+
+    Batch norm and convolutions do not; a module of one's own does if it says so by an attribute `rowwise = True`."""
+    return all(type(m) in _ROWWISE or getattr(m, "rowwise", False) for m in network.modules())
 
 
 # ---- DCGAN (Radford, Metz and Chintala 2016), for images whose sides are multiples of 4 -----------------------

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 class Penalty:
     """weight * E[cost(slope of D at x)], x from `points(real, fake, rng)`; call it with (D, real, fake, rng).
 
-    Raises ValueError for a weight that is negative or not finite.
+    Raises ValueError for a weight that is negative or not finite, and at the call for a D with batch normalisation.
     """
 
     weight: float
@@ -32,12 +32,13 @@ class Penalty:
     def __call__(self, D: nn.Module, real: Tensor, fake: Tensor, rng: Generator) -> Tensor:
         return self.at(D, self.points(real, fake, rng))
 
-    def at(self, D: nn.Module, x: Tensor, batch_axis: int = 0) -> Tensor:
-        """The penalty at the points x (n, *shape); for s networks at once (s, n, *shape), batch_axis 1 and (s,)."""
+    def at(self, D: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """The penalty at the points x, (n, *shape); s of them, (s,), for s networks at once and x (s, n, *shape)."""
         x = x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
-        slopes = gradient.flatten(batch_axis + 1).norm(dim=-1)
-        return self.weight * self.cost(slopes).mean(dim=-1)
+        logits = D(x)  # has the axes of the batch, and none of a sample's
+        (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+        slopes = gradient.flatten(logits.dim()).norm(dim=-1)
+        return self.weight * self.cost(slopes).mean(-1)
 
 
 def interpolates(real: Tensor, fake: Tensor, rng: Generator) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import SGD, Adam, Optimizer
 
-Judge = Callable[[Tensor], Tensor]  # what G plays against: samples -> logits
+Judge = Callable[..., Tensor]  # what G plays against: samples, and what is given with them -> logits
 
 
 def unroll(D: nn.Module, optimiser: Optimizer, d_loss: Callable[[Judge], Tensor], steps: int) -> Judge:
@@ -22,11 +22,12 @@ def unroll(D: nn.Module, optimiser: Optimizer, d_loss: Callable[[Judge], Tensor]
         opponent = unroll(D, opt_d, lambda D: objective.discriminator(D(real), D(fake)), steps=5)
         g_loss = objective.generator(opponent(fake))
 
-    Raises ValueError for an optimiser that it cannot imitate, or does not train D, and for a D whose forward pass
-    changes its buffers, as BatchNorm's does: looking ahead would change D.
+    Raises ValueError for steps that are no whole number from 0 to 1000, for an optimiser that it cannot imitate, or
+    does not train D, and for a D whose forward pass changes its buffers, as BatchNorm's does: looking ahead would
+    change D.
     """
-    if not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"steps must be a whole number of at least 0, got {steps!r}")
+    if not isinstance(steps, int) or not 0 <= steps <= 1000:
+        raise ValueError(f"steps must be a whole number from 0 to 1000, got {steps!r}")
     if steps == 0:
         return D
     trained = {name: p for name, p in D.named_parameters() if p.requires_grad}
@@ -36,11 +37,11 @@ def unroll(D: nn.Module, optimiser: Optimizer, d_loss: Callable[[Judge], Tensor]
     def discriminator(theta: Tensor) -> Judge:
         pieces = theta.split([p.numel() for p in trained.values()])
         weights = {name: piece.view_as(p) for (name, p), piece in zip(trained.items(), pieces, strict=True)}
-        return lambda x: functional_call(D, weights | buffers, (x,))
+        return lambda *x: functional_call(D, weights | buffers, x)
 
     theta = _flat(trained.values()).requires_grad_()  # all weights as one vector: fewer, larger kernels
     for _ in range(steps):
-        loss = d_loss(discriminator(theta)).sum()  # a sum where many matches are played at once
+        loss = d_loss(discriminator(theta)).sum()  # over the runs, where many are played at once
         (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)  # itself a function of the fakes
         theta = move(theta, gradient)
     changed = [name for name, buffer in D.named_buffers() if not torch.equal(buffer, buffers[name])]

@@ -22,30 +22,39 @@ def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> nn.Seque
 
 
 class MLPGenerator(nn.Module):
-    """G: latents (n, latent_dim) -> samples (n, *shape); images (rank 3) pass through tanh into [-1, 1]."""
+    """G: latents (n, latent_dim) -> samples (n, *shape); images (rank 3) pass through tanh into [-1, 1].
+
+    With `n_given` it also takes what is given with each sample, (n, n_given), a class as one-hot, say."""
 
     def __init__(
-        self, shape: Sequence[int], latent_dim: int = 16, hidden: Sequence[int] = (64, 64), activation=nn.ReLU
-    ):
+        self, shape: Sequence[int], latent_dim: int = 16, hidden: Sequence[int] = (64, 64), activation=nn.ReLU,
+        n_given: int = 0,
+    ):  # fmt: skip
         super().__init__()
         self.latent_dim, self.shape = latent_dim, tuple(shape)
-        self.body = mlp([latent_dim, *hidden, math.prod(shape)], activation)
+        self.body = mlp([latent_dim + n_given, *hidden, math.prod(shape)], activation)
         self.squash = nn.Tanh() if len(self.shape) == 3 else nn.Identity()
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return self.squash(self.body(z)).unflatten(-1, self.shape)
+    def forward(self, z: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+        return self.squash(self.body(_beside(z, given))).unflatten(-1, self.shape)
 
 
 class MLPDiscriminator(nn.Module):
-    """D: samples (n, *shape) -> logits (n,)."""
+    """D: samples (n, *shape), and what is given with each, (n, n_given) -> logits (n,)."""
 
-    def __init__(self, shape: Sequence[int], hidden: Sequence[int] = (64, 64), activation=nn.ReLU):
+    def __init__(
+        self, shape: Sequence[int], hidden: Sequence[int] = (64, 64), activation=nn.ReLU, n_given: int = 0
+    ):
         super().__init__()
         self.shape = tuple(shape)
-        self.body = mlp([math.prod(shape), *hidden, 1], activation)
+        self.body = mlp([math.prod(shape) + n_given, *hidden, 1], activation)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x.flatten(-len(self.shape))).squeeze(-1)
+    def forward(self, x: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+        return self.body(_beside(x.flatten(-len(self.shape)), given)).squeeze(-1)
+
+
+def _beside(x: torch.Tensor, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    return torch.cat((x, *given), dim=-1) if given else x
 
 
 def mlp_players(
@@ -54,15 +63,16 @@ def mlp_players(
     latent_dim: int = 16,
     hidden: Sequence[int] = (64, 64),
     activation=nn.ReLU,
+    n_given: int = 0,
     seed: int = 0,
 ) -> tuple[MLPGenerator, MLPDiscriminator]:
-    """A fresh G and D for samples of `shape`: (1,), (2,) or (1, 28, 28). The seed fixes the weights;
-    PyTorch's global random state is left as it was."""
+    """A fresh G and D for samples of `shape`: (1,), (2,) or (1, 28, 28), told `n_given` numbers with each sample. The
+    seed fixes the weights; PyTorch's global random state is left as it was."""
     with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return (
-            MLPGenerator(shape, latent_dim, hidden, activation),
-            MLPDiscriminator(shape, hidden, activation),
+            MLPGenerator(shape, latent_dim, hidden, activation, n_given),
+            MLPDiscriminator(shape, hidden, activation, n_given),
         )
 
 

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import torch
+from torch.nn.functional import one_hot
+
+from ganlib.distributions import ring
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -13,3 +16,18 @@ torch.set_num_threads(1)  # the fastest for networks of these sizes
 def rng(seed: int = 0) -> torch.Generator:
     """A fresh random stream on the CPU."""
     return torch.Generator().manual_seed(seed)
+
+
+def weights(network: torch.nn.Module) -> torch.Tensor:
+    """All weights of a network as one vector, detached."""
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+class labelled_ring:
+    """The ring as a sampler of (x, the mode's number as one-hot)."""
+
+    @staticmethod
+    def sample(n, rng):
+        x = ring().sample(n, rng)
+        mode = torch.cdist(x, ring().means.to(x)).argmin(1)
+        return x, one_hot(mode, 8).to(x)

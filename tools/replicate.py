@@ -185,7 +185,9 @@ def spread(values: list[float], at_least: float | None, at_most: float | None) -
     """Mean, sd, and the distance from the mean to the nearest bound in sd (None where there is no such number)."""
     mean = statistics.fmean(values)
     sd = statistics.stdev(values) if len(values) > 1 and abs(mean) < float("inf") else float("nan")
-    room = min([mean - at_least] * (at_least is not None) + [at_most - mean] * (at_most is not None))
+    low = float("-inf") if at_least is None else at_least
+    high = float("inf") if at_most is None else at_most
+    room = min(mean - low, high - mean)
     row = {"mean": mean, "sd": sd, "distance": room / sd if sd > 0 else float("nan")}
     short = {key: float(f"{value:.4g}") if abs(value) < float("inf") else None for key, value in row.items()}
     return {"at_least": at_least, "at_most": at_most, **short}

@@ -1,8 +1,10 @@
 """What authors run: repeating notebooks, and the page of claims."""
 
+import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -163,3 +165,74 @@ def test_claims_have_texts_of_their_own(path):
     """The text is a claim's name in the repetitions."""
     texts = [row["text"] for row in claims.claims(path, set())]
     assert len(texts) == len(set(texts))
+
+
+# ---- site/build.py -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def build():
+    """The module `tools/site/build.py`."""
+    spec = importlib.util.spec_from_file_location("build", TOOLS / "site" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A folder as a repository has it."""
+    for file in ("repo/.git/HEAD", "repo/notebooks/01.ipynb", "repo/photos/1.jpg", "pages/.git/HEAD"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("kept")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        "repo",
+        "",
+        "repo/notebooks",
+        "repo/photos",
+        "repo/photos/1.jpg",
+        "repo/photos/../../repo",
+        "pages",
+        "link",
+    ],
+)
+def test_a_site_is_not_built_over_anything_else(build, course, out):
+    (course / "link").symlink_to(course / "repo")
+    (course / "pages" / build.MARKER).touch()
+    before = {path: path.read_bytes() for path in course.rglob("*") if path.is_file()}
+    (course / "repo" / build.MARKER).touch()  # not even then
+    with pytest.raises(ValueError, match="expected a"):
+        build.build(course / out, [course / "repo" / "notebooks" / "01.ipynb"])
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_the_command_refuses_the_repository(course):
+    """Of a copy: what is asked to be deleted here is a folder of this test."""
+    copy = course / "repo" / "tools" / "site" / "build.py"
+    copy.parent.mkdir(parents=True)
+    shutil.copy(TOOLS / "site" / "build.py", copy)
+    command = [sys.executable, copy, "--out", course / "repo"]
+    done = subprocess.run([*map(str, command)], cwd=course, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "expected a folder that holds no sources" in done.stderr
+    assert (course / "repo" / ".git" / "HEAD").read_text() == "kept"
+
+
+def test_a_new_an_empty_and_an_earlier_folder_are_taken(build, course):
+    for out in ("new", "empty", "earlier"):
+        (course / "empty").mkdir(exist_ok=True)
+        (course / "earlier").mkdir(exist_ok=True)
+        (course / "earlier" / build.MARKER).touch()
+        (course / "earlier" / "index.html").touch()
+        build.refuse_to_remove(course / out, [course / "repo"])
+
+
+def test_a_title_of_slides_is_text(build):
+    exporter = build.SlidesExporter(template_name="slides", extra_template_basedirs=[str(TOOLS / "site")])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# G")])
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": "G & <script>D"}})
+    assert "<title>G &amp; &lt;script&gt;D (slides)</title>" in page

@@ -170,13 +170,17 @@ def test_claims_have_texts_of_their_own(path):
 # ---- site/build.py -----------------------------------------------------------------------------------------------
 
 
+def module(path: Path):
+    """What the script at `path` defines."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
 @pytest.fixture(scope="module")
 def build():
-    """The module `tools/site/build.py`."""
-    spec = importlib.util.spec_from_file_location("build", TOOLS / "site" / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module(TOOLS / "site" / "build.py")
 
 
 @pytest.fixture
@@ -236,3 +240,39 @@ def test_a_title_of_slides_is_text(build):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# G")])
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": "G & <script>D"}})
     assert "<title>G &amp; &lt;script&gt;D (slides)</title>" in page
+
+
+# ---- tests/benchmarks/run.py -------------------------------------------------------------------------------------
+
+
+def test_benchmarks_keep_what_was_measured_when_a_part_fails(tmp_path, capsys):
+    result = tmp_path / "RESULTS.md"
+
+    def fails():
+        assert "1.5 s" in result.read_text()  # what was measured before is safe already
+        raise RuntimeError("out of memory")
+
+    run = module(ROOT / "tests" / "benchmarks" / "run.py")
+    assert (
+        run.measure("# Head", {"## A": lambda: "1.5 s", "## B": fails, "## C": lambda: "2.5 s"}, result) == 1
+    )
+    parts = result.read_text().split("\n\n")
+    assert parts == ["# Head", "## A", "1.5 s", "## B", "(It failed: RuntimeError.)", "## C", "2.5 s\n"]
+    assert "out of memory" in capsys.readouterr().err
+
+
+def test_a_notebook_that_fails_does_not_lose_the_times_of_others(monkeypatch):
+    run = module(ROOT / "tests" / "benchmarks" / "run.py")
+
+    def timed(command):
+        if "01_" in command[-1]:
+            raise subprocess.CalledProcessError(1, command)
+        return 9.0
+
+    monkeypatch.setattr(run, "timed", timed)
+    rows = run.notebooks().splitlines()[2:]
+    assert (
+        len(rows) == len(NOTEBOOKS)
+        and "| 01_adversarial_game | failed |" in rows
+        and rows[-1].endswith("| 9 |")
+    )

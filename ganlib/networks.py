@@ -187,3 +187,37 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
             f"expected an image shape (channels, height, width) with sides that are multiples of 4, got {tuple(shape)}"
         )
     return tuple(shape)
+
+
+# ---- a judge of images -----------------------------------------------------------------------------------------
+
+
+class Classifier(nn.Module):
+    """Images (n, 1, 28, 28) in [-1, 1] -> logits of their ten classes, (n, 10).
+
+    `features` gives the 64 numbers an image from which the last layer decides. Both raise ValueError for other images.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),   # 16 x 14 x 14
+            nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),  # 32 x 7 x 7
+            nn.Flatten(), nn.Dropout(0.5), nn.Linear(32 * 7 * 7, 64),
+        )  # fmt: skip
+        self.features.register_forward_pre_hook(_check_images)
+        self.head = nn.Sequential(nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 10))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))
+
+
+def _check_images(_, inputs: tuple[torch.Tensor]) -> None:
+    (x,) = inputs
+    if x.shape[1:] != (1, 28, 28) or not len(x):
+        raise ValueError(f"expected images of shape (n, 1, 28, 28), got {tuple(x.shape)}")
+    if not x.is_floating_point() or not (x.abs() <= 1).all():
+        found = f"{x.dtype} from {x.min().item():.4g} to {x.max().item():.4g}"
+        raise ValueError(
+            f"expected floats from -1 (black) to 1 (white), got {found}; bytes b become such floats by b / 127.5 - 1"
+        )

@@ -3,9 +3,6 @@
 from pathlib import Path
 
 import torch
-from torch.nn.functional import one_hot
-
-from ganlib.distributions import ring
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -21,13 +18,3 @@ def rng(seed: int = 0) -> torch.Generator:
 def weights(network: torch.nn.Module) -> torch.Tensor:
     """All weights of a network as one vector, detached."""
     return torch.cat([p.detach().flatten() for p in network.parameters()])
-
-
-class labelled_ring:
-    """The ring as a sampler of (x, the mode's number as one-hot)."""
-
-    @staticmethod
-    def sample(n, rng):
-        x = ring().sample(n, rng)
-        mode = torch.cdist(x, ring().means.to(x)).argmin(1)
-        return x, one_hot(mode, 8).to(x)

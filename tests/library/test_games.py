@@ -6,12 +6,12 @@ from statistics import mean
 
 import pytest
 import torch
-from helpers import labelled_ring, rng, weights
+from helpers import rng, weights
 from torch import nn
 from torch.nn.functional import softplus
 
 from ganlib.batched import play_seeds
-from ganlib.distributions import Cloud, ring
+from ganlib.distributions import Cloud, labelled, ring
 from ganlib.games import DIALS, GAMES, Game
 from ganlib.networks import mlp, mlp_players
 from ganlib.objectives import OBJECTIVES, cross_entropy
@@ -120,7 +120,7 @@ def test_labels_reach_both_players_and_the_penalty():
             return self.D(x, label)
 
     G, D = mlp_players((2,), n_given=8)[0], Told()
-    losses = GAMES["WGAN-GP"](Match((G, D), labelled_ring, **SETTINGS))
+    losses = GAMES["WGAN-GP"](Match((G, D), labelled(ring()), **SETTINGS))
     assert set(losses) == {"D", "G"} and set(D.told) == {(32, 8)}
     assert len(D.told) == 5 * 3 + 1  # real, fake and between, five times; and G's move
 
@@ -160,7 +160,7 @@ def test_bad_rules_are_refused(bad, says):
 
 def conditional():
     """cGAN (Mirza and Osindero 2014): the same Game; players and data differ."""
-    return partial(mlp_players, (2,), n_given=8), labelled_ring, GAME
+    return partial(mlp_players, (2,), n_given=8), labelled(ring()), GAME
 
 
 def adversarial_autoencoder():

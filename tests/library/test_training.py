@@ -6,11 +6,11 @@ from statistics import mean, median
 
 import pytest
 import torch
-from helpers import labelled_ring, rng, weights
+from helpers import rng, weights
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ganlib.distributions import LINE, PLANAR, Cloud, drawn, normal, ring
+from ganlib.distributions import LINE, PLANAR, Cloud, drawn, labelled, normal, ring
 from ganlib.games import GAMES, Game
 from ganlib.images import IMAGES
 from ganlib.networks import mlp_players
@@ -42,7 +42,7 @@ def test_latents_are_standard_normal_in_the_type_of_the_weights():
 
 
 def test_a_minibatch_is_what_the_data_give():
-    match = Match(mlp_players((2,), n_given=8), labelled_ring, **SETTINGS)
+    match = Match(mlp_players((2,), n_given=8), labelled(ring()), **SETTINGS)
     x, label = match.draw_real()
     assert x.shape == (32, 2) and torch.equal(label.argmax(1), torch.cdist(x, ring().means).argmin(1))
     assert match.draw_given()[0].shape == (32, 8)
@@ -226,7 +226,7 @@ class Sampler:
         ({"data": Sampler(lambda n, rng: torch.zeros(n, 2).double())}, "float32"),
         ({"data": Sampler(lambda n, rng: torch.full((n, 2), math.nan))}, "finite"),
         ({"G": mlp_players((2,))[1]}, "latent_dim"),
-        ({"data": labelled_ring}, "take z and the 1 things"),
+        ({"data": labelled(ring())}, "take z and the 1 things"),
         ({"G": mlp_players}, "G: expected a network"),
         ({"D": nn.Sequential(nn.Linear(2, 1), nn.Dropout(0.5))}, "Dropout"),
         ({"D": nn.Flatten(0)}, "weights to learn"),

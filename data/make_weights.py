@@ -5,7 +5,7 @@
 
 On one core a classifier takes about a minute, a generator about ten. A generator is scored with the classifier of its
 images, so that one comes first. The files hold the weights and, as metadata, how good the network is on the half of
-the images that it never saw (`ganlib.pretrained.halves`): a test measures it again.
+the images that it never saw (`ganlib.images.halves`): a test measures it again.
 """
 
 import argparse
@@ -13,14 +13,16 @@ import time
 from pathlib import Path
 
 import torch
+from make_data import sign
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from ganlib.games import GAMES
-from ganlib.images import IMAGES
-from ganlib.networks import dcgan_players
-from ganlib.pretrained import Classifier, classifier, frechet_distance, halves
+from ganlib.images import IMAGES, halves
+from ganlib.metrics import frechet_distance
+from ganlib.networks import Classifier, dcgan_players
+from ganlib.pretrained import classifier
 from ganlib.training import Match, evaluate, latents
 
 HERE = Path(__file__).parent
@@ -48,28 +50,29 @@ def make_generator(name: str, steps: int = 10_000) -> None:
     """The game of notebook 05 for longer; over the second half both learning rates fall to 0, so that it settles."""
     seen, held_out = halves(IMAGES[name]())
     G, D = dcgan_players(seen.shape, seed=0)
-    match = Match(G, D, GAMES["non-saturating"], seen, batch_size=64, lr_g=2e-3, lr_d=5e-4, seed=0)
+    match = Match((G, D), seen, batch_size=64, lr_g=2e-3, lr_d=5e-4, seed=0)
     schedules = [
         LambdaLR(optimiser, lambda step: min(1.0, 2 - 2 * step / steps))
-        for optimiser in (match.opt_g, match.opt_d)
+        for optimiser in match.optimisers.values()
     ]
-    real, judge = held_out.images[::2], classifier(name)
+    features = classifier(name).features
+    real = evaluate(features, held_out.images[::2])
     z = latents(G, len(real), torch.Generator().manual_seed(1))
     for step in range(1, steps + 1):
-        match.discriminator_move()
-        match.generator_move()
+        GAMES["non-saturating"](match)
         for schedule in schedules:
             schedule.step()
         if step % 1000 == 0:
-            score = frechet_distance(real, evaluate(G, z), judge)
+            score = frechet_distance(real, evaluate(features, evaluate(G, z)))
             print(f"{name}, step {step}: Frechet distance {score:.2f}", flush=True)
     save(G, f"{name}-generator", frechet_distance=score, steps=steps)
 
 
 def save(network: torch.nn.Module, name: str, **facts) -> None:
-    """Write the weights, contiguous, with the facts as metadata."""
+    """Write the weights, contiguous, with the facts as metadata, and their checksum."""
     weights = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
     save_file(weights, HERE / f"{name}.safetensors", {key: str(value) for key, value in facts.items()})
+    sign(f"{name}.safetensors")
     print(name, facts, flush=True)
 
 

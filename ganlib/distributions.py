@@ -1,14 +1,18 @@
 """Data to learn, as samplers: `sample(n, rng)` gives a tensor (n, *shape) on the generator's device.
 
-Every sampler has `shape` (of one sample) and `extent` (lo, hi): the range to draw, the same on every axis.
-Mixtures also have `log_prob`, `means` and `sigmas`.
+Every sampler has `shape` (of one sample), `kind` ("line", "plane" or "images": how to draw it; None for other points)
+and `extent` (lo, hi): the range to draw, the same on every axis. Mixtures also have `log_prob`, `means`, `sigmas`.
 """
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import one_hot
+
+KIND = {1: "line", 2: "plane"}
 
 
 class GaussianMixture:
@@ -28,21 +32,37 @@ class GaussianMixture:
             raise ValueError(f"sigmas must be one or {k} positive numbers, got {sigmas!r}")
         self.sigmas = self.sigmas.expand(k)
         self.weights = torch.as_tensor([1.0] * k if weights is None else weights, dtype=self.means.dtype)
-        if self.weights.shape != (k,) or (self.weights < 0).any() or not self.weights.sum() > 0:
+        if (
+            self.weights.shape != (k,)
+            or not (self.weights >= 0).all()
+            or not 0 < self.weights.sum() < math.inf
+        ):
             raise ValueError(f"weights must be {k} non-negative numbers with a positive sum, got {weights!r}")
         self.weights = self.weights / self.weights.sum()
-        self.shape = (d,)
+        self.shape, self.kind = (d,), KIND.get(d)
         reach = float(self.means.abs().max() + 4 * self.sigmas.max())
-        self.extent = extent or (-reach, reach)
+        self.extent = _extent(extent or (-reach, reach))
 
     def sample(self, n: int, rng: Generator) -> Tensor:
         """n independent draws, (n, d)."""
+        return self._draw(n, rng)[0]
+
+    def sample_labelled(self, n: int, rng: Generator) -> tuple[Tensor, Tensor]:
+        """The draws that `sample` would give, and the mode of each, one-hot (n, k)."""
+        x, mode = self._draw(n, rng)
+        return x, one_hot(mode, len(self.means)).to(x)
+
+    def _draw(self, n, rng):
+        _whole("n", n)
         which = torch.multinomial(self.weights.to(rng.device), n, replacement=True, generator=rng)
         noise = torch.randn(n, *self.shape, generator=rng, device=rng.device, dtype=self.means.dtype)
-        return self.means.to(rng.device)[which] + self.sigmas.to(rng.device)[which, None] * noise
+        return self.means.to(rng.device)[which] + self.sigmas.to(rng.device)[which, None] * noise, which
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x) in nats for x of shape (n, d): logsumexp_k of log w_k + log N(x; mu_k, sigma_k^2 I)."""
+        """log p(x) in nats for x of shape (n, d): logsumexp_k of log w_k + log N(x; mu_k, sigma_k^2 I).
+        ValueError for another shape."""
+        if x.shape[1:] != self.shape:
+            raise ValueError(f"expected points (n, {self.shape[0]}), got {tuple(x.shape)}")
         means, sigmas, weights = (t.to(x) for t in (self.means, self.sigmas, self.weights))
         squared = (x[:, None, :] - means).square().sum(dim=2) / sigmas.square()
         log_normal = -0.5 * squared - self.shape[0] * (sigmas.log() + 0.5 * math.log(2 * math.pi))
@@ -50,10 +70,50 @@ class GaussianMixture:
 
 
 class Cloud:
-    """Data without a density: `draw(n, rng)` gives tensors (n, 2)."""
+    """Data without a density: `draw(n, rng)` gives points (n, 2), to which Gaussian noise of that deviation is added.
+    ValueError for noise that is negative or not finite, or an extent that is no range."""
 
-    def __init__(self, draw: Callable[[int, Generator], Tensor], extent: tuple[float, float]):
-        self.sample, self.extent, self.shape = draw, extent, (2,)
+    shape, kind = (2,), "plane"
+
+    def __init__(
+        self,
+        draw: Callable[[int, Generator], Tensor],
+        extent: tuple[float, float],
+        noise: float | None = None,
+    ):
+        if noise is not None and not 0 <= noise < math.inf:
+            raise ValueError(f"noise must be a finite number of at least 0, got {noise!r}")
+        self._draw, self._noise, self.extent = draw, noise, _extent(extent)
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """n independent draws, (n, 2)."""
+        _whole("n", n)
+        x = self._draw(n, rng)
+        if self._noise is None:
+            return x
+        return x + self._noise * torch.randn(n, 2, generator=rng, device=rng.device)
+
+
+def labelled(data):
+    """`data` that says what each sample is: sample(n, rng) gives (x, y), the same x as before, and the class of the
+    image or the mode of the mixture, one-hot (n, k). ValueError for data without labels."""
+    if not hasattr(data, "sample_labelled"):
+        raise ValueError(f"expected images or a mixture, whose samples have labels, got {data!r}")
+    pairs = copy.copy(data)
+    pairs.sample = pairs.sample_labelled
+    return pairs
+
+
+def _extent(extent: tuple[float, float]) -> tuple[float, float]:
+    low, high = extent
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"expected an extent (low, high), got {extent}: the data must have a size above 0")
+    return low, high
+
+
+def _whole(name: str, number: int) -> None:
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
 
 
 def normal(mean: float = 0.0, sigma: float = 1.0) -> GaussianMixture:
@@ -70,19 +130,17 @@ def ring(n_modes: int = 8, radius: float = 2.0, sigma: float = 0.05) -> Gaussian
     """Gaussians of equal weight, evenly spaced on a circle (Metz et al. 2017, appendix A).
 
     The angles are 2 pi i / n for i < n: linspace(0, 2 pi, n) would put two modes on one spot.
-    Raises ValueError when n_modes < 1.
+    Raises ValueError for n_modes that is no whole number of at least 1, and a radius or sigma not above 0.
     """
-    if n_modes < 1:
-        raise ValueError(f"n_modes must be at least 1, got {n_modes}")
+    _whole("n_modes", n_modes)
     angles = torch.arange(n_modes) * (2 * math.pi / n_modes)
     means = radius * torch.stack([angles.cos(), angles.sin()], dim=1)
     return GaussianMixture(means, sigma, extent=(-1.5 * radius, 1.5 * radius))
 
 
 def grid(side: int = 5, spacing: float = 1.0, sigma: float = 0.05) -> GaussianMixture:
-    """side x side Gaussians of equal weight, centred on the origin. Raises ValueError when side < 1."""
-    if side < 1:
-        raise ValueError(f"side must be at least 1, got {side}")
+    """side x side Gaussians of equal weight, centred on the origin. Errors as for `ring`."""
+    _whole("side", side)
     ticks = (torch.arange(side) - (side - 1) / 2) * spacing
     reach = (side / 2 + 0.5) * spacing
     return GaussianMixture(torch.cartesian_prod(ticks, ticks), sigma, extent=(-reach, reach))
@@ -96,9 +154,9 @@ def moons(noise: float = 0.08) -> Cloud:
         side = torch.randint(2, (n,), generator=rng, device=rng.device)
         x = torch.where(side == 0, angle.cos() - 0.5, 0.5 - angle.cos())
         y = torch.where(side == 0, angle.sin() - 0.25, 0.25 - angle.sin())
-        return 1.3 * torch.stack([x, y], dim=1) + noise * torch.randn(n, 2, generator=rng, device=rng.device)
+        return 1.3 * torch.stack([x, y], dim=1)
 
-    return Cloud(draw, (-3.0, 3.0))
+    return Cloud(draw, (-3.0, 3.0), noise)
 
 
 def swiss_roll(noise: float = 0.08) -> Cloud:
@@ -106,10 +164,9 @@ def swiss_roll(noise: float = 0.08) -> Cloud:
 
     def draw(n, rng):
         turn = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=rng, device=rng.device))
-        curve = torch.stack([turn * turn.cos(), turn * turn.sin()], dim=1) * (2.2 / (4.5 * math.pi))
-        return curve + noise * torch.randn(n, 2, generator=rng, device=rng.device)
+        return torch.stack([turn * turn.cos(), turn * turn.sin()], dim=1) * (2.2 / (4.5 * math.pi))
 
-    return Cloud(draw, (-3.0, 3.0))
+    return Cloud(draw, (-3.0, 3.0), noise)
 
 
 def drawn(points, noise: float = 0.05, extent: tuple[float, float] | None = None) -> Cloud:
@@ -120,11 +177,10 @@ def drawn(points, noise: float = 0.05, extent: tuple[float, float] | None = None
         raise ValueError(f"expected finite points as rows (x, y), at least one, got {tuple(points.shape)}")
 
     def draw(n, rng):
-        which = torch.randint(len(points), (n,), generator=rng, device=rng.device)
-        return points.to(rng.device)[which] + noise * torch.randn(n, 2, generator=rng, device=rng.device)
+        return points.to(rng.device)[torch.randint(len(points), (n,), generator=rng, device=rng.device)]
 
     reach = 1.3 * float(points.abs().max()) + 4 * noise
-    return Cloud(draw, extent or (-reach, reach))
+    return Cloud(draw, extent or (-reach, reach), noise)
 
 
 LINE: dict[str, Callable] = {

@@ -1,5 +1,5 @@
-"""Numbers for how well samples cover a mixture of Gaussians, and two distances: the Jensen-Shannon divergence, in
-nats, and the earth mover's distance."""
+"""Numbers for how well samples cover a mixture of Gaussians, and three distances: the Jensen-Shannon divergence, in
+nats, the earth mover's distance, and Fréchet's, which judges images by a classifier's features."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -45,6 +45,21 @@ def high_quality(samples: Tensor, mixture: GaussianMixture, within: float = 3.0)
     if not len(samples):
         return 0.0
     return float((_nearest(samples, mixture)[0] <= within).double().mean())
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """How far apart two sets of features (n, k) lie, seen as Gaussians: equation (5.6); Heusel et al. (2017), equation
+    6, the FID, if the features are Inception's. For images, evaluate(classifier.features, images).
+
+    Values compare among themselves only, and only for equal n, as small sets lie farther apart.
+    Raises ValueError for features that are not finite or too few for a covariance (n <= k).
+    """
+    for x in (real, fake):
+        if x.dim() != 2 or x.shape[1] != real.shape[1] or len(x) <= x.shape[1] or not x.isfinite().all():
+            raise ValueError(f"expected finite features (n, k) with n > k in each set, got {tuple(x.shape)}")
+    (mean_r, cov_r), (mean_f, cov_f) = ((x.mean(dim=0), x.T.cov()) for x in (real.double(), fake.double()))
+    roots = torch.linalg.eigvals(cov_r @ cov_f).real.clamp(min=0).sqrt()
+    return ((mean_r - mean_f).square().sum() + cov_r.trace() + cov_f.trace() - 2 * roots.sum()).item()
 
 
 def jsd(p: Callable[[float], float], q: Callable[[float], float], edges: Sequence[float]) -> float:

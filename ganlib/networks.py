@@ -22,30 +22,39 @@ def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> nn.Seque
 
 
 class MLPGenerator(nn.Module):
-    """G: latents (n, latent_dim) -> samples (n, *shape); images (rank 3) pass through tanh into [-1, 1]."""
+    """G: latents (n, latent_dim) -> samples (n, *shape); images (rank 3) pass through tanh into [-1, 1].
+
+    With `n_given` it also takes what is given with each sample, (n, n_given), a class as one-hot, say."""
 
     def __init__(
-        self, shape: Sequence[int], latent_dim: int = 16, hidden: Sequence[int] = (64, 64), activation=nn.ReLU
-    ):
+        self, shape: Sequence[int], latent_dim: int = 16, hidden: Sequence[int] = (64, 64), activation=nn.ReLU,
+        n_given: int = 0,
+    ):  # fmt: skip
         super().__init__()
         self.latent_dim, self.shape = latent_dim, tuple(shape)
-        self.body = mlp([latent_dim, *hidden, math.prod(shape)], activation)
+        self.body = mlp([latent_dim + n_given, *hidden, math.prod(shape)], activation)
         self.squash = nn.Tanh() if len(self.shape) == 3 else nn.Identity()
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return self.squash(self.body(z)).unflatten(-1, self.shape)
+    def forward(self, z: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+        return self.squash(self.body(_beside(z, given))).unflatten(-1, self.shape)
 
 
 class MLPDiscriminator(nn.Module):
-    """D: samples (n, *shape) -> logits (n,)."""
+    """D: samples (n, *shape), and what is given with each, (n, n_given) -> logits (n,)."""
 
-    def __init__(self, shape: Sequence[int], hidden: Sequence[int] = (64, 64), activation=nn.ReLU):
+    def __init__(
+        self, shape: Sequence[int], hidden: Sequence[int] = (64, 64), activation=nn.ReLU, n_given: int = 0
+    ):
         super().__init__()
         self.shape = tuple(shape)
-        self.body = mlp([math.prod(shape), *hidden, 1], activation)
+        self.body = mlp([math.prod(shape) + n_given, *hidden, 1], activation)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x.flatten(-len(self.shape))).squeeze(-1)
+    def forward(self, x: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+        return self.body(_beside(x.flatten(-len(self.shape)), given)).squeeze(-1)
+
+
+def _beside(x: torch.Tensor, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    return torch.cat((x, *given), dim=-1) if given else x
 
 
 def mlp_players(
@@ -54,15 +63,16 @@ def mlp_players(
     latent_dim: int = 16,
     hidden: Sequence[int] = (64, 64),
     activation=nn.ReLU,
+    n_given: int = 0,
     seed: int = 0,
 ) -> tuple[MLPGenerator, MLPDiscriminator]:
-    """A fresh G and D for samples of `shape`: (1,), (2,) or (1, 28, 28). The seed fixes the weights;
-    PyTorch's global random state is left as it was."""
+    """A fresh G and D for samples of `shape`: (1,), (2,) or (1, 28, 28), told `n_given` numbers with each sample. The
+    seed fixes the weights; PyTorch's global random state is left as it was."""
     with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return (
-            MLPGenerator(shape, latent_dim, hidden, activation),
-            MLPDiscriminator(shape, hidden, activation),
+            MLPGenerator(shape, latent_dim, hidden, activation, n_given),
+            MLPDiscriminator(shape, hidden, activation, n_given),
         )
 
 
@@ -177,3 +187,37 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
             f"expected an image shape (channels, height, width) with sides that are multiples of 4, got {tuple(shape)}"
         )
     return tuple(shape)
+
+
+# ---- a judge of images -----------------------------------------------------------------------------------------
+
+
+class Classifier(nn.Module):
+    """Images (n, 1, 28, 28) in [-1, 1] -> logits of their ten classes, (n, 10).
+
+    `features` gives the 64 numbers an image from which the last layer decides. Both raise ValueError for other images.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),   # 16 x 14 x 14
+            nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),  # 32 x 7 x 7
+            nn.Flatten(), nn.Dropout(0.5), nn.Linear(32 * 7 * 7, 64),
+        )  # fmt: skip
+        self.features.register_forward_pre_hook(_check_images)
+        self.head = nn.Sequential(nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 10))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))
+
+
+def _check_images(_, inputs: tuple[torch.Tensor]) -> None:
+    (x,) = inputs
+    if x.shape[1:] != (1, 28, 28) or not len(x):
+        raise ValueError(f"expected images of shape (n, 1, 28, 28), got {tuple(x.shape)}")
+    if not x.is_floating_point() or not (x.abs() <= 1).all():
+        found = f"{x.dtype} from {x.min().item():.4g} to {x.max().item():.4g}"
+        raise ValueError(
+            f"expected floats from -1 (black) to 1 (white), got {found}; bytes b become such floats by b / 127.5 - 1"
+        )

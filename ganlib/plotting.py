@@ -12,6 +12,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
+from ganlib.training import evaluate
+
 REAL, FAKE, D_COLOUR, G_COLOUR = "#0173B2", "#D55E00", "#333333", "#029E73"
 # D paints the plane in the colour of whom it believes: vermilion "fake", white 1/2, blue "real".
 BELIEF = LinearSegmentedColormap.from_list("belief", ["#D55E00", "#FFFFFF", "#0173B2"])
@@ -39,15 +41,15 @@ def scatter(ax: Axes, real=None, fake=None, extent: tuple[float, float] | None =
     ax.set_aspect("equal")
 
 
-@torch.no_grad()
 def surface(ax: Axes, D: torch.nn.Module, extent: tuple[float, float], resolution: int = 80) -> None:
-    """sigmoid(D(x)) over the square, on a scale centred at 1/2."""
+    """sigmoid(D(x)) over the square, on a scale centred at 1/2; D as it is in evaluation mode."""
     device = next(D.parameters()).device
     ticks = torch.linspace(*extent, resolution, device=device)
     y, x = torch.meshgrid(ticks, ticks, indexing="ij")
-    belief = torch.sigmoid(D(torch.stack([x.flatten(), y.flatten()], dim=1))).reshape(resolution, resolution)
+    logits = evaluate(D, torch.stack([x.flatten(), y.flatten()], dim=1)).reshape(resolution, resolution)
     ax.imshow(
-        belief.cpu(), origin="lower", extent=(*extent, *extent), cmap=BELIEF, vmin=0, vmax=1, alpha=0.7,
+        logits.sigmoid().cpu().numpy(),
+        origin="lower", extent=(*extent, *extent), cmap=BELIEF, vmin=0, vmax=1, alpha=0.7,
         interpolation="bilinear",
     )  # fmt: skip
 
@@ -65,9 +67,14 @@ def losses(ax: Axes, steps, d_loss, g_loss) -> None:
 
 
 def image_grid(ax: Axes, images: torch.Tensor, columns: int = 8) -> None:
-    """Images (n, 1, h, w) in [-1, 1] as one picture of `columns` per row."""
-    if images.dim() != 4 or images.shape[1] != 1:
+    """Images (n, 1, h, w) in [-1, 1] as one picture of `columns` per row; a last row that is not full ends in black.
+    ValueError for other shapes."""
+    if images.dim() != 4 or images.shape[1] != 1 or not len(images):
         raise ValueError(f"expected images of shape (n, 1, h, w), got {tuple(images.shape)}")
-    rows = [torch.cat(list(row[:, 0]), dim=1) for row in images.cpu().split(columns) if len(row) == columns]
-    ax.imshow(torch.cat(rows), cmap="gray", vmin=-1, vmax=1)
+    n, _, height, width = images.shape
+    rows = math.ceil(n / columns)
+    cells = torch.full((rows * columns, height, width), -1.0)
+    cells[:n] = images.detach()[:, 0]
+    picture = cells.unflatten(0, (rows, columns)).transpose(1, 2).flatten(0, 1).flatten(1)
+    ax.imshow(picture.numpy(), cmap="gray", vmin=-1, vmax=1)
     ax.set_axis_off()

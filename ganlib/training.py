@@ -165,7 +165,12 @@ class Match:
             raise ValueError(
                 f"expected {expected}, got {x.dtype} on {x.device}: {x[0].flatten()[:2].tolist()} ..."
             )
-        fake = evaluate(G, self._over_runs(streams, lambda rng: self._z(2, rng)), *given)
+        try:
+            fake = evaluate(G, self._over_runs(streams, lambda rng: self._z(2, rng)), *given)
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(
+                f"expected G to take z and the {len(given)} things given with x: {error}"
+            ) from error
         if fake.shape != x.shape:
             shapes = f"{tuple(x.shape)}, got {tuple(fake.shape)}"
             raise ValueError(f"expected G to make samples of the data's shape: of two {shapes}")

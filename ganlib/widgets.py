@@ -20,8 +20,8 @@ def explore(
     returns all artists it ever changes (as in matplotlib's FuncAnimation with blit=True).
 
     The rest of the figure is drawn once, so a redraw takes about 30 ms; while one is drawn, newer values wait and
-    only the newest is drawn. A ValueError from `update` is shown under the figure, and the picture stays (on the
-    first call it is raised).
+    only the newest is drawn. An error of `update` is shown under the figure, and the picture stays (on the first call
+    it is raised).
     """
     canvas = FigureCanvasAgg(fig)
     artists = list(update(**_values(controls)))
@@ -41,8 +41,9 @@ def explore(
         try:
             update(**_values(controls))
             message.value = ""
-        except ValueError as error:
-            message.value = f"<span role='alert'>{html.escape(str(error))}</span>"
+        except Exception as error:
+            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            message.value = f"<span role='alert'>{html.escape(said)}</span>"
             return
         canvas.restore_region(background)
         for artist in artists:

@@ -1,7 +1,7 @@
 """Run every benchmark, one after the other, and write what they print to RESULTS.md: python tests/benchmarks/run.py
 
 Takes about a quarter of an hour, and means something on a quiet machine only. Numbers are ratios within one run where
-they can be.
+they can be. Each part is written when it is done; one that fails says so, and the others are kept.
 """
 
 import os
@@ -10,6 +10,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -17,7 +19,7 @@ ROOT = HERE.parents[1]
 HEAD = """# Benchmarks
 
 Made by `python tests/benchmarks/run.py` on {date}: {cores} cores ({chip}), Python {python}, PyTorch {torch}.
-No GPU was used.
+{gpu}
 """
 
 
@@ -27,9 +29,10 @@ def chip() -> str:
     return names[0] if names else platform.processor() or "processor unknown"
 
 
-def timed(command: list[str], **environment: str) -> float:
+def timed(command: list[str]) -> float:
+    """Wall seconds. Raises CalledProcessError if the command fails."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=os.environ | environment)
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     return time.perf_counter() - start
 
 
@@ -47,8 +50,11 @@ def notebooks() -> str:
     """Wall time of each notebook as the tests run it, kernel start and imports included."""
     rows = ["| notebook, as the tests run it | s |", "|---|---|"]
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", str(path)]
-        rows.append(f"| {path.stem} | {timed(command):.0f} |")
+        try:
+            seconds = f"{timed([sys.executable, '-m', 'pytest', '-q', '-n', '0', str(path)]):.0f}"
+        except subprocess.CalledProcessError:
+            seconds = "failed"
+        rows.append(f"| {path.stem} | {seconds} |")
     return "\n".join(rows)
 
 
@@ -63,14 +69,29 @@ def benchmark(path: Path) -> str:
     return f"```\n{chr(10).join(lines)}\n```\n{note}"
 
 
+def measure(head: str, parts: dict[str, Callable[[], str]], result: Path) -> int:
+    """Write to `result` the head and what each part says under its title, part by part. The number that failed."""
+    text, failed = head, 0
+    for title, part in parts.items():
+        try:
+            said = part()
+        except Exception as error:  # the other parts are worth their minutes
+            said, failed = f"(It failed: {type(error).__name__}.)", failed + 1
+            print(f"{title}: {error}", file=sys.stderr)
+        text = f"{text.rstrip()}\n\n{title}\n\n{said.strip()}\n"
+        result.write_text(text, encoding="utf-8")
+    return failed
+
+
 if __name__ == "__main__":
     import torch
 
-    facts = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "chip": chip(),
+    gpu = f"GPU: {torch.cuda.get_device_name()}." if torch.cuda.is_available() else "No GPU has run it."
+    facts = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "chip": chip(), "gpu": gpu,
              "python": platform.python_version(), "torch": torch.__version__.split("+")[0]}  # fmt: skip
-    parts = [HEAD.format(**facts), "## Imports", imports()]
+    parts: dict[str, Callable[[], str]] = {"## Imports": imports}
     for path in sorted(HERE.glob("bench_*.py")):
-        title = path.read_text().split('"""')[1].split("\n")[0].rstrip(".")
-        parts += [f"## {path.stem}: {title}", benchmark(path)]
-    parts += ["## Notebooks", notebooks()]
-    (HERE / "RESULTS.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+        title = path.read_text(encoding="utf-8").split('"""')[1].split("\n")[0].rstrip(".")
+        parts[f"## {path.stem}: {title}"] = partial(benchmark, path)
+    parts["## Notebooks"] = notebooks
+    sys.exit(1 if measure(HEAD.format(**facts), parts, HERE / "RESULTS.md") else 0)

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from helpers import rng
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from ganlib.games import GAMES
@@ -22,7 +23,7 @@ def objective(request):
 
 
 def logits(*shape, scale=3.0, seed=0):
-    return scale * torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return scale * torch.randn(*shape, dtype=torch.float64, generator=rng(seed))
 
 
 def on_atoms(loss, at):
@@ -52,6 +53,13 @@ def test_losses_are_means_over_the_batch(objective):
     twice = objective.discriminator(real.repeat(2), fake.repeat(2))
     torch.testing.assert_close(twice, objective.discriminator(real, fake))
     torch.testing.assert_close(objective.generator(fake.repeat(2)), objective.generator(fake))
+
+
+def test_many_runs_at_once_have_a_loss_each(objective):
+    real, fake = logits(3, 7, seed=1), logits(3, 7, seed=2)
+    for loss, arguments in ((objective.discriminator, (real, fake)), (objective.generator, (fake,))):
+        together, alone = loss(*arguments), [loss(*each) for each in zip(*arguments, strict=True)]
+        torch.testing.assert_close(together, torch.stack(alone))
 
 
 def test_discriminator_is_paid_for_telling_real_from_fake(objective):
@@ -147,6 +155,14 @@ def test_generators_least_squares_cost_is_a_pearson_chi_squared():
 def test_optimal_hinge_is_two_less_twice_the_total_variation():
     total_variation = (P - Q).abs().sum() / 2
     torch.testing.assert_close(on_atoms(hinge, (P - Q).sign()), 2 - 2 * total_variation)
+
+
+def test_generators_hinge_has_no_margin():
+    """G descends -D(G(z)) everywhere: relu(1 - D(G(z))) would stop paying it beyond 1 (Miyato et al. 2018, eq. 17)."""
+    fake = torch.tensor([-2.0, 0.5, 3.0], requires_grad=True)
+    assert torch.autograd.grad(OBJECTIVES["hinge"].generator(fake), fake)[0].tolist() == pytest.approx(
+        [-1 / 3] * 3
+    )
 
 
 def test_critic_sees_differences_only():

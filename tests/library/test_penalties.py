@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from helpers import rng
 from scipy.stats import kstest
 from torch import nn
 
+from ganlib.batched import stack
 from ganlib.distributions import ring
 from ganlib.games import GAMES, Game
 from ganlib.networks import dcgan_players, mlp_players
@@ -14,12 +16,7 @@ from ganlib.objectives import OBJECTIVES
 from ganlib.penalties import Penalty, clip_weights, dragan, gradient_penalty, interpolates, r1
 from ganlib.training import Match
 
-torch.set_num_threads(1)
 MAKERS = {"gradient_penalty": gradient_penalty, "dragan": dragan, "r1": r1}
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def clouds(n=32, d=2, seed=0):
@@ -130,15 +127,15 @@ def test_its_gradient_reaches_d_and_not_g(name):
     assert fake.grad is None and D.body[0].weight.grad.abs().max() > 0
 
 
-def test_the_penalised_loss_is_the_one_descended():
+def test_a_large_weight_brings_the_slope_to_one():
     """With a huge weight the slope falls to 1 within a few moves; without one it does not."""
     slopes = {}
     for weight in (0.0, 1e3):
         game = Game(OBJECTIVES["wasserstein"], penalty=gradient_penalty(weight))
-        match = Match(*mlp_players((2,), activation=nn.Tanh), game, ring(), lr_d=1e-2, seed=0)
+        match = Match(mlp_players((2,), activation=nn.Tanh), ring(), lr_d=1e-2)
         for _ in range(100):
-            match.discriminator_move()
-        real, fake = match.draw_real(), match.G(match.draw_latents()).detach()
+            game.discriminator_move(match)
+        (real,), fake = match.draw_real(), match.G(match.draw_latents()).detach()
         slopes[weight] = gradient_penalty(1.0)(match.D, real, fake, rng()).item()
     assert slopes[1e3] < 0.02 < 1 < slopes[0.0]
 
@@ -156,6 +153,13 @@ def test_batch_norm_mixes_the_slopes_of_a_batch():
     for D, same in ((plain, True), (with_norm, False)):
         pair = [slope_of_the_first(D, company) for company in (real[1:], fake[1:])]
         assert torch.isclose(*pair, rtol=1e-4, atol=0) == same
+
+
+def test_of_many_critics_at_once_it_is_each_ones_own():
+    critics = [critic(seed) for seed in range(3)]
+    x = torch.randn(3, 7, 2, generator=rng(), dtype=torch.float64)
+    expected = [gradient_penalty(3.0).at(D, x[i]).item() for i, D in enumerate(critics)]
+    assert gradient_penalty(3.0).at(stack(critics), x).tolist() == pytest.approx(expected, rel=1e-12)
 
 
 # ---- clipping ----------------------------------------------------------------------------------------------------

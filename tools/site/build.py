@@ -1,8 +1,9 @@
 """Build the published course from the executed notebooks: pages with search, and the same notebooks as slides.
 
     python tools/site/build.py                  writes build/site; open build/site/index.html, or serve that folder
-    python tools/site/build.py --out FOLDER     somewhere else
+    python tools/site/build.py --out FOLDER     somewhere else: a new or empty folder, or an earlier build, which goes
 
+Build only notebooks that you trust: cells that open the lab are run, and a page shows all that a notebook contains.
 Needs `pip install -e ".[site]"` and no network, and the pages load nothing from elsewhere. The notebooks are read
 and never changed. Derived from them: a figure's text alternative is its caption; a mentioned notebook, equation or
 figure becomes a link; a cell that opens the lab is played here and shown as a recording. What is on which slide
@@ -35,6 +36,7 @@ ROOT = HERE.parents[1]
 WORK = ROOT / "build"
 FRAMES, ROUNDS = 101, 15  # of a recorded run: pictures, and rounds of training between two of them
 PAGE_LIMIT = 1_000_000  # bytes of recordings on one page
+MARKER = ".built-by-tools-site"  # the file by which an earlier build is known
 TITLE = "Generative adversarial networks, live"
 
 SPHINX = {
@@ -116,10 +118,8 @@ class Course:
             return f'<a href="{prefix}{target}">{text}</a>'
 
         def number(match) -> str:
-            known = self.numbers.get(match.group(2))
-            return match.group(1) + (
-                link(known + ".html", match.group(2)) if known not in (None, page) else match.group(2)
-            )
+            known = self.numbers.get(match[2])
+            return match[1] + (match[2] if known in (None, page) else link(f"{known}.html", match[2]))
 
         def replace(match) -> str:
             whole = match.group()
@@ -265,7 +265,11 @@ def record(path: Path, folder: Path, frames: int, rounds: int) -> dict[str, str]
     ]
     names = {}
     for number, cell in enumerate(cells, 1):
-        sources = [Path(__file__), *sorted((ROOT / "ganlib").glob("*.py"))]
+        sources = [
+            Path(__file__),
+            *sorted((ROOT / "ganlib").rglob("*.py")),
+            ROOT / "ganlib" / "lab" / "lab.js",
+        ]
         state = [
             *map(ast.unparse, needed(notebook, cell)),
             cell.source,
@@ -289,7 +293,7 @@ def record(path: Path, folder: Path, frames: int, rounds: int) -> dict[str, str]
 
 
 def front_page(course: Course) -> str:
-    """The README up to what concerns its developers, with links to the pages and to the slides."""
+    """The README without what its developers read, with links to the pages and to the slides."""
     text = (ROOT / "README.md").read_text().split("\n## Working on it")[0]
     text = (
         course.linked(text, "index")
@@ -352,8 +356,21 @@ def anchors(app, doctree, page: str) -> None:
             node["classes"].append("caption-below")
 
 
+def refuse_to_remove(out: Path, sources: list[Path]) -> None:
+    """Raises ValueError unless `out` is new, empty or an earlier build, holds no source and is no repository."""
+    out = out.resolve()
+    if any(out in (source.resolve(), *source.resolve().parents) for source in sources):
+        raise ValueError(f"expected a folder that holds no sources, got {out}")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"expected a folder, got the file {out}")
+    if out.exists() and any(out.iterdir()) and (not (out / MARKER).is_file() or (out / ".git").exists()):
+        raise ValueError(f"expected a new or empty folder or an earlier build, got {out}: remove it yourself")
+
+
 def build(out: Path, paths: list[Path], frames: int = FRAMES, rounds: int = ROUNDS) -> None:
-    """Write the course in `paths` to the folder `out`, whose old content is removed."""
+    """Write the course in `paths` to the folder `out`. Of an earlier build there, nothing stays; anything else there,
+    or a folder that holds the sources, is a ValueError."""
+    refuse_to_remove(out, [ROOT, *paths])
     course = Course(paths)
     WORK.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=WORK, prefix="site-") as work:
@@ -380,7 +397,9 @@ def build(out: Path, paths: list[Path], frames: int = FRAMES, rounds: int = ROUN
             (html / "slides" / f"{path.stem}.html").write_text(
                 exporter.from_notebook_node(notebook, resources)[0]
             )
-        shutil.rmtree(out, ignore_errors=True)
+        (html / MARKER).touch()
+        if out.exists():
+            shutil.rmtree(out)
         shutil.move(html, out)
 
 
@@ -392,10 +411,10 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of training between two (%(default)s)")
     given = parser.parse_args()
     start = time.perf_counter()
-    build(
-        given.out.resolve(),
-        given.notebooks or sorted((ROOT / "notebooks").glob("*.ipynb")),
-        given.frames,
-        given.rounds,
-    )
+    notebooks = given.notebooks or sorted((ROOT / "notebooks").glob("*.ipynb"))
+    try:
+        refuse_to_remove(given.out, [ROOT, *notebooks])
+    except ValueError as error:
+        parser.error(str(error))
+    build(given.out.resolve(), notebooks, given.frames, given.rounds)
     print(f"{given.out / 'index.html'}: {time.perf_counter() - start:.1f} s", file=sys.stderr)

@@ -1,6 +1,6 @@
 """For nbconvert: notebooks as slides, in a folder that needs no network.
 
-    jupyter nbconvert --to slides --config site/slides/nbconvert_config.py --output-dir build/slides notebooks/*.ipynb
+    jupyter nbconvert --to slides --config tools/site/slides/nbconvert_config.py --output-dir build/slides NOTEBOOK...
 
 What the slides load (MathJax and reveal.js, from their wheels) is written beside them, into `_static`.
 """

@@ -13,7 +13,7 @@ run goes on where it stopped. The result is printed, and written to notebooks/cl
 
 A claim is what `ganlib.checks.claim` is called with; its text is its name. For each: in how many repetitions it held,
 the mean and the standard deviation of what was measured, and how many of the latter lie between the mean and the
-nearest bound.
+nearest bound. The exit status is 1 if a claim fell or a cell raised an error.
 """
 
 import argparse
@@ -36,7 +36,12 @@ ROOT = HERE.parent
 KEPT = ROOT / "build" / "replicate"
 RESULTS = ROOT / "notebooks" / "claims.json"
 SHORT_FORM = {"PYTEST_VERSION": "replicate"}  # what pytest sets, and what notebooks look for
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+ONE_CORE = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "GANLIB_DEVICE": "cpu",
+}
 INSTRUCTION_SETS = {  # as PyTorch, MKL and oneDNN name them; on a processor without AVX2 they change nothing
     "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "SSE": {
@@ -101,7 +106,7 @@ def repetition(path: Path, environment: dict[str, str], result: Path) -> None:
         resources={"metadata": {"path": str(path.parent)}},
         store_widget_state=False,
     )
-    client.execute(env=os.environ | SHORT_FORM | ONE_THREAD | environment)
+    client.execute(env=os.environ | SHORT_FORM | ONE_CORE | environment)
     raised = [
         f"{output.ename}: {output.evalue}"
         for cell in notebook.cells
@@ -232,7 +237,7 @@ def write(results: dict[str, dict], path: Path) -> None:
     path.write_text("{\n " + ",\n ".join(entries) + "\n}\n", encoding="utf-8")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of them")
     parser.add_argument("--times", type=int, default=20, help="repetitions with fresh seeds (%(default)s)")
@@ -257,7 +262,12 @@ def main() -> None:
         for line in result["raised"]:
             print(f"  RAISED {line}")
     write(results, given.out)
+    rows = [row for result in results.values() for row in result["claims"]]
+    fell = sum(row["held"] < row["times"] or bool(row["not_under"]) for row in rows)
+    raised = sum(bool(result["raised"]) for result in results.values())
+    print(f"\n{fell} of {len(rows)} claims fell at least once; errors in {raised} notebooks")
+    return 1 if fell or raised else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

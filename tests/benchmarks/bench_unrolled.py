@@ -24,7 +24,7 @@ from ganlib.batched import BatchedMatch
 from ganlib.distributions import ring
 from ganlib.games import GAMES
 from ganlib.networks import mlp_players
-from ganlib.training import Match, latents
+from ganlib.training import Match
 
 GAME = GAMES["non-saturating"]
 OBJECTIVE, SETTINGS, SEEDS = GAME.objective, dict(lr_g=1e-3, lr_d=5e-4), range(6)
@@ -103,17 +103,11 @@ for _ in sys.stdin:
 
 
 def draws(match):
-    return match.G(latents(match.G, match.batch_size, match.rng)), match.draw_real()
-
-
-def descend(match, loss):
-    match.opt_g.zero_grad()
-    loss.backward()
-    match.opt_g.step()
+    return match.G(match.draw_latents()), *match.draw_real()
 
 
 def ours(match, steps):
-    match.generator_move()
+    replace(GAME, unroll_steps=steps).generator_move(match)
 
 
 def plain_loop():
@@ -142,8 +136,8 @@ def plain_loop():
 
 def by_hand(match, steps):
     """As one writes it: parameter by parameter."""
-    (fake, real), D, state = draws(match), match.D, match.opt_d.state
-    group = match.opt_d.param_groups[0]
+    (fake, real), D, state = draws(match), match.D, match.optimisers["D"].state
+    group = match.optimisers["D"].param_groups[0]
     (beta1, beta2), lr, eps = group["betas"], group["lr"], group["eps"]
     theta = dict(D.named_parameters())
     m = {name: state[p]["exp_avg"] for name, p in theta.items()}
@@ -158,22 +152,22 @@ def by_hand(match, steps):
             v[name] = beta2 * v[name] + (1 - beta2) * g * g
             m_hat, v_hat = m[name] / (1 - beta1**t), v[name] / (1 - beta2**t)
             theta[name] = theta[name] - lr * m_hat / ((v_hat + 1e-30).sqrt() + eps)
-    descend(match, OBJECTIVE.generator(functional_call(D, theta, (fake,))))
+    match.descend(OBJECTIVE.generator(functional_call(D, theta, (fake,))), "G")
 
 
 def with_higher(match, steps):
     higher = importlib.import_module("higher")
     fake, real = draws(match)
-    with higher.innerloop_ctx(match.D, match.opt_d) as (D, optimiser):
+    with higher.innerloop_ctx(match.D, match.optimisers["D"]) as (D, optimiser):
         for _ in range(steps):
             optimiser.step(OBJECTIVE.discriminator(D(real), D(fake)))
-        descend(match, OBJECTIVE.generator(D(fake)))
+        match.descend(OBJECTIVE.generator(D(fake)), "G")
 
 
 def with_torchopt(match, steps, **options):
     torchopt = importlib.import_module("torchopt")
-    (fake, real), D, state = draws(match), match.D, match.opt_d.state
-    group = match.opt_d.param_groups[0]
+    (fake, real), D, state = draws(match), match.D, match.optimisers["D"].state
+    group = match.optimisers["D"].param_groups[0]
     names, theta = zip(*D.named_parameters(), strict=True)
     adam = torchopt.adam(group["lr"], betas=group["betas"], eps_root=1e-30, **options)
     moments = with_moments(
@@ -191,7 +185,7 @@ def with_torchopt(match, steps, **options):
         gradients = torch.autograd.grad(loss, theta, create_graph=True)
         updates, moments = adam.update(gradients, moments, inplace=False)
         theta = torchopt.apply_updates(theta, updates, inplace=False)
-    descend(match, OBJECTIVE.generator(judge(theta, fake)))
+    match.descend(OBJECTIVE.generator(judge(theta, fake)), "G")
 
 
 def with_moments(state, **moments):
@@ -260,12 +254,10 @@ def jax_python(tmp_path_factory):
     return python if done.returncode == 0 else f"JAX: {done.stderr.strip().splitlines()[-1]}"
 
 
-def new_match(steps) -> Match:
-    match = Match(*mlp_players((2,)), GAME, ring(), **SETTINGS)
+def new_match() -> Match:
+    match = Match(mlp_players((2,)), ring(), **SETTINGS)
     for _ in range(20):
-        match.discriminator_move()
-        match.generator_move()
-    match.game = replace(GAME, unroll_steps=steps)
+        GAME(match)
     return match
 
 
@@ -273,7 +265,7 @@ def assert_same_move(move, steps=3):
     """The contender does what we do: the same gradient of G, to rounding."""
     gradients = []
     for each in (ours, move):
-        match = new_match(steps)
+        match = new_match()
         each(match, steps)
         gradients.append(torch.cat([p.grad.flatten() for p in match.G.parameters()]))
     assert (gradients[0] - gradients[1]).norm() < 1e-3 * gradients[0].norm(), "not the same gradient"
@@ -309,16 +301,15 @@ def timed(match, move, steps):
     def turn() -> float:
         began = time.process_time()
         for _ in range(ROUNDS):
-            match.discriminator_move()
+            GAME.discriminator_move(match)
             move(match, steps)
         return time.process_time() - began
 
     return turn
 
 
-def new_batch(steps) -> BatchedMatch:
-    players = [mlp_players((2,), seed=seed) for seed in SEEDS]
-    return BatchedMatch(players, replace(GAME, unroll_steps=steps), ring(), seeds=SEEDS, **SETTINGS)
+def new_batch() -> BatchedMatch:
+    return BatchedMatch([mlp_players((2,), seed=seed) for seed in SEEDS], ring(), seeds=SEEDS, **SETTINGS)
 
 
 @pytest.mark.parametrize("steps", [0, 5, 10])
@@ -327,10 +318,10 @@ def test_cost_of_a_round(steps, rivals, jax_python, capsys):
     found, missing = rivals
     moves = {"ours": ours} | ({"by hand": by_hand} | found if steps else {})
     assert not steps or assert_same_move(by_hand) is None
-    turns = {name: timed(new_match(steps), move, steps) for name, move in moves.items()}
+    turns = {name: timed(new_match(), move, steps) for name, move in moves.items()}
     if not steps:
         turns["plain loop"] = plain_loop()
-    turns["ours, 6 seeds"] = timed(new_batch(steps), ours, steps)
+    turns["ours, 6 seeds"] = timed(new_batch(), ours, steps)
     runs = {}
     if isinstance(jax_python, str):
         missing = missing | {"JAX": jax_python}

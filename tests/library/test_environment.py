@@ -86,7 +86,8 @@ def notebook_source(path: Path) -> str:
 def packages(names: set[str]) -> set[str]:
     """The distributions that provide these modules, without Python's own and ours."""
     known = importlib.metadata.packages_distributions()
-    local = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"ganlib"} | sys.stdlib_module_names
+    ours = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
+    local = {path.stem for path in ours} | {"ganlib"} | sys.stdlib_module_names
     return {known.get(name, [name])[0].lower() for name in names - local}
 
 

@@ -2,9 +2,12 @@
 
 import ast
 import contextlib
+import dis
 import io
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from types import CodeType
 
 import nbformat
 import torch
@@ -51,6 +54,61 @@ def definitions(
             exec(compile(ast.Module([node], type_ignores=[]), f"{stem}.ipynb", "exec"), namespace)
     torch.set_num_threads(1)
     return namespace
+
+
+def taught(stem: str) -> list[str]:
+    """The sources of the notebook's code cells, without exercises, solutions and magics."""
+    left = [c for c in cells(stem) if not {"exercise", "solution"} & set(c.metadata.get("tags", []))]
+    return [re.sub(r"(?m)^[%!].*$", "", cell.source) for cell in left]
+
+
+def written_out(stem: str, *names: str) -> list:
+    """What the notebook defines under these names, run with nothing but what it rests on.
+
+    Fails for a name that the notebook does not define itself."""
+    statements: list[ast.stmt] = [node for source in taught(stem) for node in ast.parse(source).body]
+    binds: dict[
+        str, list[int]
+    ] = {}  # the statements that define a name: those that import it only if no other does
+    for kinds in ((ast.FunctionDef, ast.ClassDef), (ast.Assign, ast.AnnAssign), (ast.Import, ast.ImportFrom)):
+        found: dict[str, list[int]] = {}
+        for i, node in enumerate(statements):
+            if isinstance(node, kinds):
+                for name in bound_by(node):
+                    found.setdefault(name, []).append(i)
+        binds = found | binds
+    for name in names:
+        assert name in binds and not isinstance(statements[binds[name][0]], ast.Import | ast.ImportFrom), name
+
+    needed, todo = set(), set(names)
+    codes = [compile(ast.Module([node], type_ignores=[]), f"{stem}.ipynb", "exec") for node in statements]
+    while todo:
+        new = {i for name in todo for i in binds.get(name, ())} - needed
+        needed |= new
+        todo = {name for i in new for name in _looked_up(codes[i])}
+    namespace = {}
+    for i in sorted(needed):
+        exec(codes[i], namespace)
+    return [namespace[name] for name in names]
+
+
+def bound_by(node: ast.stmt) -> set[str]:
+    """The names that a statement defines: of a function, a class, an import, or what it assigns to."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name.split(".")[0] for alias in node.names}
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+    leaves = [leaf for target in targets for leaf in ast.walk(target) if isinstance(leaf, ast.Name)]
+    return {leaf.id for leaf in leaves if isinstance(leaf.ctx, ast.Store)}
+
+
+def _looked_up(code: CodeType) -> Iterator[str]:
+    """The global names that a piece of code looks up, its functions included."""
+    yield from (i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _looked_up(inner)
 
 
 def answered(stem: str, number: int, attempt: str, namespace: dict) -> str:

@@ -6,14 +6,12 @@ library's agree; the last tests show that no notebook takes anything else, or ta
 
 import ast
 import math
-import re
 from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 from helpers import rng, weights
-from notebook_code import definitions
+from notebook_code import bound_by, taught, written_out
 from torch import nn
 
 from ganlib import metrics, networks, objectives, penalties, training, unrolling
@@ -68,30 +66,11 @@ TOO_EARLY = {
 }  # debts: none may be added
 
 
-def code_cells(notebook: str) -> list[str]:
-    """The code of a notebook, cell by cell, without exercises, solutions and magics."""
-    cells = nbformat.read(FOLDER / f"{notebook}.ipynb", as_version=4).cells
-    taught = [
-        c
-        for c in cells
-        if c.cell_type == "code" and not {"exercise", "solution"} & set(c.metadata.get("tags", []))
-    ]
-    return [re.sub(r"(?m)^[%!].*$", "", cell.source) for cell in taught]
-
-
-def written_out(notebook: str, *names: str, constants: tuple[str, ...] = ()):
-    """What the notebook defines under these names, with those `constants` of the notebook that it needs."""
-    namespace = definitions(notebook, constants, leave_out=("exercise", "solution"))
-    mine = [namespace[name] for name in names]
-    assert not any((it.__module__ or "").startswith("ganlib") for it in mine), f"{names}: the library's own"
-    return mine if len(mine) > 1 else mine[0]
-
-
 # ---- the notebook's definition and the library's agree -----------------------------------------------------
 
 
 def test_cross_entropy():
-    mine = written_out("01_adversarial_game", "cross_entropy")
+    (mine,) = written_out("01_adversarial_game", "cross_entropy")
     for seed in range(5):
         real, fake = 30 * torch.randn(2, 64, generator=rng(seed), dtype=torch.float64)
         assert torch.equal(mine(real, fake), objectives.cross_entropy(real, fake))
@@ -115,15 +94,15 @@ def test_cross_entropy():
 def test_objectives(name, notebook, d_cost, g_cost):
     real, fake = 3 * torch.randn(2, 64, generator=rng(), dtype=torch.float64)
     if d_cost:
-        mine = written_out(notebook, d_cost)(real, fake)
+        mine = written_out(notebook, d_cost)[0](real, fake)
         torch.testing.assert_close(mine, OBJECTIVES[name].discriminator(real, fake), rtol=1e-12, atol=0)
     if g_cost:
-        mine = written_out(notebook, g_cost)(fake)
+        mine = written_out(notebook, g_cost)[0](fake)
         torch.testing.assert_close(mine, OBJECTIVES[name].generator(fake), rtol=1e-12, atol=0)
 
 
 def test_jsd():
-    mine = written_out("02_optimal_discriminator", "jsd", constants=("EDGES",))
+    (mine,) = written_out("02_optimal_discriminator", "jsd")
     one, two = GaussianMixture([[0.0], [2.0]], [0.6, 0.9]), GaussianMixture([[1.0]], 0.5)
 
     def density(mixture):
@@ -153,7 +132,7 @@ def test_train_bit_for_bit(name, k, data, activation):
 
 @pytest.mark.parametrize("name", ["up", "down"])
 def test_blocks(name):
-    theirs, mine = getattr(networks, name)(6, 4), written_out("05_dcgan", name)(6, 4)
+    theirs, mine = getattr(networks, name)(6, 4), written_out("05_dcgan", name)[0](6, 4)
     mine.load_state_dict(theirs.state_dict())
     x = torch.randn(5, 6, 8, 8, generator=rng())
     assert torch.equal(mine(x), theirs(x))
@@ -174,8 +153,7 @@ def test_dcgan_players(mode):
 
 
 def test_init_dcgan():
-    classes, init = written_out("05_dcgan", "DCGenerator", "DCDiscriminator", "init_dcgan"), None
-    *classes, init = classes
+    *classes, init = written_out("05_dcgan", "DCGenerator", "DCDiscriminator", "init_dcgan")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         players = [player() for player in classes]
@@ -185,7 +163,7 @@ def test_init_dcgan():
 
 
 def test_frechet_distance():
-    mine = written_out("05_dcgan", "frechet_distance")
+    (mine,) = written_out("05_dcgan", "frechet_distance")
     mix = torch.randn(6, 6, generator=rng(9))
     for seed in range(3):
         one, two = torch.randn(2, 200, 6, generator=rng(seed))
@@ -206,7 +184,7 @@ def test_modes_and_quality(mixture, noise):
 @pytest.mark.parametrize(("n", "m", "d"), [(9, 9, 2), (7, 12, 2), (8, 8, 1), (6, 11, 1), (5, 9, 3)])
 def test_wasserstein(n, m, d):
     x, y = torch.randn(n, d, generator=rng(0)).numpy(), torch.randn(m, d, generator=rng(1)).numpy()
-    mine = written_out("07_distances", "wasserstein", constants=("rng", "latents"))
+    (mine,) = written_out("07_distances", "wasserstein")
     assert mine(x, y) == pytest.approx(metrics.wasserstein(x, y), abs=1e-9)
 
 
@@ -214,7 +192,7 @@ def test_wasserstein(n, m, d):
     "name, settings", [("gradient_penalty", (3.0,)), ("dragan", (3.0, 0.2)), ("r1", (3.0,))]
 )
 def test_penalties(name, settings):
-    mine, theirs = written_out("08_wgan", name)(*settings), getattr(penalties, name)(*settings)
+    mine, theirs = written_out("08_wgan", name)[0](*settings), getattr(penalties, name)(*settings)
     for seed in range(3):
         D = mlp_players((2,), seed=seed)[1].double()
         real, fake = torch.randn(2, 32, 2, generator=rng(seed), dtype=torch.float64)
@@ -226,7 +204,7 @@ def test_penalties(name, settings):
 
 
 def test_clip_weights():
-    mine = written_out("08_wgan", "clip_weights")
+    (mine,) = written_out("08_wgan", "clip_weights")
     for c in (0.01, 0.1, 1.0):
         one, other = (mlp_players((2,))[1] for _ in range(2))
         mine(c)(one), penalties.clip_weights(c)(other)
@@ -251,7 +229,7 @@ def test_unroll(activation, steps, moves):
         loss = nn.functional.softplus(-opponent(G(z))).mean()
         return torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(G.parameters()))])
 
-    mine = slope(written_out("09_unrolled_gan", "unroll"))
+    mine = slope(*written_out("09_unrolled_gan", "unroll"))
     torch.testing.assert_close(mine, slope(unrolling.unroll), rtol=1e-9, atol=1e-12)
     assert mine.norm() > 1e-4
 
@@ -268,32 +246,19 @@ def imports(source: str) -> set[tuple[str, str]]:
                 "import names, not ganlib"
             )
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ganlib":
-            assert node.module != "ganlib", f"from which module of ganlib? {ast.unparse(node)}"
-            found |= {(node.module.removeprefix("ganlib."), alias.name) for alias in node.names}
+            found |= {(node.module.removeprefix("ganlib").strip("."), alias.name) for alias in node.names}
     return found
 
 
-def defined_by(source: str) -> set[str]:
-    """The names that a cell defines: functions, classes, and what it assigns to."""
-    names = set()
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Assign):
-            names |= {
-                leaf.id
-                for leaf in ast.walk(node)
-                if isinstance(leaf, ast.Name) and isinstance(leaf.ctx, ast.Store)
-            }
-    return names
+def own(source: str) -> set[str]:
+    """The names that a cell defines and does not import."""
+    body = [node for node in ast.parse(source).body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    return set().union(*map(bound_by, body))
 
 
 def test_every_taught_name_that_a_notebook_imports_is_earned():
     taken = {
-        (module, name)
-        for lesson in LESSONS
-        for source in code_cells(lesson)
-        for module, name in imports(source)
+        (module, name) for lesson in LESSONS for source in taught(lesson) for module, name in imports(source)
     }
     assert {name for module, name in taken if module in TAUGHT} <= EARNED.keys() | HOLDERS
     assert OBJECTIVES_EARNED.keys() == OBJECTIVES.keys()
@@ -302,8 +267,8 @@ def test_every_taught_name_that_a_notebook_imports_is_earned():
 @pytest.mark.parametrize("name", EARNED)
 def test_is_not_imported_before_it_is_written_out(name):
     for lesson in LESSONS:
-        for source in code_cells(lesson):
-            if lesson == EARNED[name] and name in defined_by(source):
+        for source in taught(lesson):
+            if lesson == EARNED[name] and name in own(source):
                 return
             if name in {imported for _, imported in imports(source)}:
                 assert (lesson, name) in TOO_EARLY, f"{lesson} imports {name}, which {EARNED[name]} defines"
@@ -313,4 +278,4 @@ def test_is_not_imported_before_it_is_written_out(name):
 @pytest.mark.parametrize("name", OBJECTIVES_EARNED)
 def test_no_objective_is_played_in_an_earlier_notebook(name):
     for lesson in LESSONS[: LESSONS.index(OBJECTIVES_EARNED[name])]:
-        assert not any(f'["{name}"]' in source for source in code_cells(lesson)), f"{lesson} plays {name}"
+        assert not any(f'["{name}"]' in source for source in taught(lesson)), f"{lesson} plays {name}"

@@ -142,6 +142,11 @@ def test_optimal_cross_entropy_is_log_4_less_two_jsd():
     torch.testing.assert_close(on_atoms(cross_entropy, (P / Q).log()), math.log(4) - 2 * jsd)
 
 
+def test_optimal_least_squares_is_twice_the_harmonic_overlap():
+    """Its factors of 1/2 and the targets 1 and -1: with D = (p - q) / (p + q) the cost is 2 p q / (p + q)."""
+    torch.testing.assert_close(on_atoms(least_squares, (P - Q) / (P + Q)), 2 * (P * Q / (P + Q)).sum())
+
+
 def test_generators_least_squares_cost_is_a_pearson_chi_squared():
     """With D optimal, E_p D^2 + E_q D^2 = chi^2(p + q || 2q) (Mao et al. 2017, theorem 1): 2C with b-c=1, b-a=2."""
     best = (P - Q) / (P + Q)

@@ -25,7 +25,7 @@ def read_idx(path: Path) -> np.ndarray:
     """An IDX file of unsigned bytes: 0, 0, the type 8, the rank, the sizes as big-endian 32-bit numbers, the values.
     Raises ValueError for another file."""
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path) as file:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             start = file.read(4)
             if len(start) < 4 or start[:3] != b"\0\0\x08":
                 raise ValueError(f"expected an IDX file of unsigned bytes, it begins with {start.hex(' ')!r}")

@@ -14,9 +14,7 @@ def best_device() -> torch.device:
     of 64 units.
     """
     here = ["cpu"] + ["mps"] * torch.backends.mps.is_available()
-    here += [f"cuda:{i}" for i in reversed(range(torch.cuda.device_count()))] + [
-        "cuda"
-    ] * torch.cuda.is_available()
+    here += [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["cuda"] * torch.cuda.is_available()
     wanted = os.environ.get("GANLIB_DEVICE") or here[-1]
     if wanted not in here:
         raise ValueError(

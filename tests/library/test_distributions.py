@@ -4,14 +4,17 @@ import math
 
 import pytest
 import torch
+from helpers import rng
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from ganlib.distributions import (
     LINE,
     PLANAR,
+    Cloud,
     GaussianMixture,
     drawn,
     grid,
+    labelled,
     mixture_1d,
     moons,
     normal,
@@ -41,10 +44,6 @@ def sampler(request):
     return SAMPLERS[request.param]
 
 
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 # ---- every sampler ---------------------------------------------------------------------------------------
 
 
@@ -52,8 +51,9 @@ def test_samples_have_the_shape_and_lie_in_the_extent(sampler):
     x = sampler.sample(2000, rng())
     assert x.shape == (2000, *sampler.shape)
     assert x.dtype == torch.get_default_dtype()
+    assert sampler.kind == {1: "line", 2: "plane"}[x.shape[1]]
     low, high = sampler.extent
-    assert ((x >= low) & (x <= high)).double().mean() > 0.999
+    assert low < high and ((x >= low) & (x <= high)).double().mean() > 0.999
 
 
 def test_samples_depend_on_the_generator_alone(sampler):
@@ -99,13 +99,25 @@ def test_mixture_moments(mixture):
     assert (((x**2).mean(0) - second).abs() < 5 * ((fourth - second**2) / n).sqrt()).all()
 
 
-def test_modes_are_drawn_by_their_weights():
+def test_modes_are_drawn_by_their_weights_and_a_labelled_sample_says_which():
     n = 20_000
     mixture = GaussianMixture([[0], [10], [20], [30]], 0.1, weights=[1, 2, 0, 5])
-    counts = torch.bincount((mixture.sample(n, rng())[:, 0] / 10).round().long(), minlength=4)
+    x, y = labelled(mixture).sample(n, rng())
+    mode = (x[:, 0] / 10).round().long()
     share = torch.tensor([1, 2, 0, 5]) / 8
-    assert ((counts / n - share).abs() <= 5 * (share * (1 - share) / n).sqrt()).all()
-    assert counts[2] == 0
+    assert ((mode.bincount(minlength=4) / n - share).abs() <= 5 * (share * (1 - share) / n).sqrt()).all()
+    assert y.shape == (n, 4) and torch.equal(y.argmax(dim=1), mode)
+    assert torch.equal(y.sum(dim=1), torch.ones(n))
+
+
+def test_labels_change_nothing_else():
+    data, same = ring(), labelled(ring())
+    assert torch.equal(same.sample(50, rng())[0], data.sample(50, rng()))
+    stream, other = rng(), rng()
+    same.sample(50, stream), data.sample(50, other)
+    assert torch.equal(stream.get_state(), other.get_state())
+    assert (same.shape, same.kind, same.extent) == (data.shape, data.kind, data.extent)
+    assert isinstance(data.sample(5, rng()), torch.Tensor)  # `data` itself is as it was
 
 
 def test_ring_has_eight_distinct_modes():
@@ -124,29 +136,46 @@ def test_grid_is_a_centred_square():
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "said"),
     [
-        lambda: GaussianMixture([]),
-        lambda: GaussianMixture([0.0, 1.0]),
-        lambda: GaussianMixture([[math.nan]]),
-        lambda: GaussianMixture([[0.0]], sigmas=0.0),
-        lambda: GaussianMixture([[0.0], [1.0]], sigmas=[1.0, -1.0]),
-        lambda: GaussianMixture([[0.0], [1.0]], sigmas=[1.0, 1.0, 1.0]),
-        lambda: GaussianMixture([[0.0], [1.0]], weights=[1.0]),
-        lambda: GaussianMixture([[0.0], [1.0]], weights=[2.0, -1.0]),
-        lambda: GaussianMixture([[0.0], [1.0]], weights=[0.0, 0.0]),
-        lambda: mixture_1d([]),
-        lambda: ring(0),
-        lambda: ring(-1),
-        lambda: ring(sigma=-0.1),
-        lambda: grid(0),
-        lambda: drawn([]),
-        lambda: drawn([[1.0, 2.0, 3.0]]),
-        lambda: drawn([[1.0, math.inf]]),
+        (lambda: GaussianMixture([]), "means must be finite"),
+        (lambda: GaussianMixture([0.0, 1.0]), "means must be finite"),
+        (lambda: GaussianMixture([[math.nan]]), "means must be finite"),
+        (lambda: GaussianMixture([[0.0]], sigmas=0.0), "sigmas must be"),
+        (lambda: GaussianMixture([[0.0], [1.0]], sigmas=[1.0, -1.0]), "sigmas must be"),
+        (lambda: GaussianMixture([[0.0], [1.0]], sigmas=[1.0, 1.0, 1.0]), "sigmas must be"),
+        (lambda: GaussianMixture([[0.0]], sigmas=math.nan), "sigmas must be"),
+        (lambda: GaussianMixture([[0.0]], sigmas=math.inf), "extent"),
+        (lambda: GaussianMixture([[0.0], [1.0]], weights=[1.0]), "weights must be"),
+        (lambda: GaussianMixture([[0.0], [1.0]], weights=[2.0, -1.0]), "weights must be"),
+        (lambda: GaussianMixture([[0.0], [1.0]], weights=[0.0, 0.0]), "weights must be"),
+        (lambda: GaussianMixture([[0.0], [1.0]], weights=[1.0, math.nan]), "weights must be"),
+        (lambda: GaussianMixture([[0.0], [1.0]], weights=[1.0, math.inf]), "weights must be"),
+        (lambda: GaussianMixture([[0.0]], extent=(1.0, -1.0)), "extent"),
+        (lambda: ring(0), "n_modes must be a whole number of at least 1, got 0"),
+        (lambda: ring(2.5), "n_modes must be a whole number of at least 1, got 2.5"),
+        (lambda: ring(sigma=-0.1), "sigmas must be"),
+        (lambda: ring(radius=-2.0), "extent"),
+        (lambda: grid(0), "side must be a whole"),
+        (lambda: grid(2.5), "side must be a whole"),
+        (lambda: grid(spacing=-1.0), "extent"),
+        (lambda: moons(math.nan), "noise must be"),
+        (lambda: swiss_roll(-0.1), "noise must be"),
+        (lambda: drawn([[0.0, 1.0]], noise=math.inf), "noise must be"),
+        (lambda: drawn([]), "expected finite points"),
+        (lambda: drawn([[1.0, 2.0, 3.0]]), "expected finite points"),
+        (lambda: drawn([[1.0, math.inf]]), "expected finite points"),
+        (lambda: drawn([[1.0, 2.0]], extent=(3.0, 3.0)), "extent"),
+        (lambda: Cloud(torch.randn, (0.0, math.nan)), "extent"),
+        (lambda: labelled(moons()), "whose samples have labels"),
+        (lambda: ring().log_prob(torch.zeros(5, 1)), r"expected points \(n, 2\), got \(5, 1\)"),
+        (lambda: ring().log_prob(torch.zeros(2)), r"expected points \(n, 2\), got \(2,\)"),
+        (lambda: ring().sample(0, rng()), "n must be a whole number of at least 1, got 0"),
+        (lambda: moons().sample(2.5, rng()), "n must be a whole number of at least 1, got 2.5"),
     ],
 )
-def test_bad_input_is_refused(make):
-    with pytest.raises(ValueError, match="must be|expected"):
+def test_bad_input_is_refused(make, said):
+    with pytest.raises(ValueError, match=said):
         make()
 
 

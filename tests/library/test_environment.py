@@ -7,14 +7,13 @@ import json
 import re
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
+from helpers import NOTEBOOKS, ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
@@ -77,7 +76,7 @@ def imports(source: str) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-def notebook_source(path: Path) -> str:
+def notebook_source(path) -> str:
     """The code of a notebook, without lines that are magics or shell commands."""
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     return "\n".join(re.sub(r"(?m)^\s*[%!].*$", "", "".join(cell["source"])) for cell in cells)
@@ -86,14 +85,14 @@ def notebook_source(path: Path) -> str:
 def packages(names: set[str]) -> set[str]:
     """The distributions that provide these modules, without Python's own and ours."""
     known = importlib.metadata.packages_distributions()
-    ours = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
-    local = {path.stem for path in ours} | {"ganlib"} | sys.stdlib_module_names
+    ours = {path.stem for folder in ("tests", "tools", "data") for path in (ROOT / folder).rglob("*.py")}
+    local = ours | {"ganlib"} | sys.stdlib_module_names
     return {known.get(name, [name])[0].lower() for name in names - local}
 
 
 def test_every_package_a_reader_needs_is_declared():
-    sources = [path.read_text() for path in (ROOT / "ganlib").glob("*.py")]
-    sources += [notebook_source(path) for path in (ROOT / "notebooks").glob("*.ipynb")]
+    sources = [path.read_text() for path in (ROOT / "ganlib").rglob("*.py")]
+    sources += [notebook_source(path) for path in NOTEBOOKS]
     assert packages(set.union(*map(imports, sources))) <= set(RUNTIME)
 
 

@@ -2,15 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
+import scipy.linalg
 import torch
+from helpers import rng
+from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from ganlib.distributions import GaussianMixture, grid, ring
-from ganlib.metrics import high_quality, jsd, modes_covered, wasserstein
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
+from ganlib.metrics import frechet_distance, high_quality, jsd, modes_covered, wasserstein
 
 
 @pytest.mark.parametrize(("mixture", "modes"), [(ring(), 8), (grid(), 25)], ids=["ring", "grid"])
@@ -61,11 +62,54 @@ def test_share_and_radius_can_be_chosen():
 
 
 def test_distances_are_in_units_of_each_modes_own_sigma():
+    """A sample belongs to the mode that is fewest of *its* sigmas away, not to the nearest centre."""
     mixture = GaussianMixture([[0.0], [1.0]], sigmas=[0.01, 1.0])
-    assert (
-        modes_covered(torch.full((10, 1), 0.1), mixture) == 1
-    )  # 10 sigmas from the near mode, 0.9 from the far
-    assert high_quality(torch.full((10, 1), 0.1), mixture) == 1
+    samples = torch.full((10, 1), 0.1)  # 10 sigmas from the near centre, 0.9 from the far one
+    assert modes_covered(samples, mixture) == 1
+    assert high_quality(samples, mixture) == 1
+    assert modes_covered(torch.cat([samples, torch.zeros(10, 1)]), mixture) == 2
+    assert high_quality(torch.cat([samples, torch.full((10, 1), -2.5)]), mixture) == 0.5
+
+
+# ---- Frechet distance ------------------------------------------------------------------------------------------
+
+
+def features(n, seed, k=3, shift=0.0):
+    mixing = torch.randn(k, k, generator=rng(99), dtype=torch.float64)
+    return torch.randn(n, k, generator=rng(seed), dtype=torch.float64) @ mixing * (1 + seed / 5) + shift
+
+
+def test_frechet_distance_agrees_with_a_matrix_root_and_with_torchmetrics():
+    one, two = features(300, 1, shift=0.3), features(400, 2)
+    a, b = one.numpy(), two.numpy()
+    root = scipy.linalg.sqrtm(np.cov(a.T) @ np.cov(b.T)).real
+    by_root = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
+
+    as_they_are = nn.Identity()  # in the place of Inception
+    as_they_are.num_features = 3
+    oracle = FrechetInceptionDistance(as_they_are).set_dtype(torch.float64)
+    oracle.update(one, real=True)
+    oracle.update(two, real=False)
+    assert frechet_distance(one, two) == pytest.approx(by_root, rel=1e-9)
+    assert frechet_distance(one, two) == pytest.approx(oracle.compute().item(), rel=1e-6)
+
+
+def test_frechet_distance_is_a_distance_of_sets():
+    one, two = features(300, 1), features(300, 2)
+    assert frechet_distance(one, one.flip(0)) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(one, two) == pytest.approx(frechet_distance(two, one), rel=1e-9)
+    assert frechet_distance(one, one + 2) == pytest.approx(
+        3 * 2**2, rel=1e-9
+    )  # equal covariances: the means alone
+
+
+@pytest.mark.parametrize(
+    "bad", [torch.zeros(3, 3), torch.zeros(50), torch.zeros(50, 4), torch.full((50, 3), math.nan)]
+)
+def test_frechet_distance_refuses_what_has_no_covariance(bad):
+    for pair in ((features(50, 1), bad), (bad, features(50, 1))):
+        with pytest.raises(ValueError, match=r"expected finite features \(n, k\) with n > k"):
+            frechet_distance(*pair)
 
 
 # ---- Jensen-Shannon divergence -------------------------------------------------------------------------------

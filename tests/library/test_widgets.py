@@ -17,6 +17,8 @@ from ganlib.widgets import explore
 class Line:
     """A line whose height follows a slider, its value as a text of the axes and as one of the figure."""
 
+    error = ValueError
+
     def __init__(self):
         self.fig = Figure(figsize=(3, 2))
         ax = self.fig.subplots()
@@ -27,7 +29,7 @@ class Line:
 
     def update(self, height):
         if height > 1:
-            raise ValueError("height must be < 1 & positive")
+            raise self.error("height must be < 1 & positive")
         self.calls.append(height)
         self.threads.add(threading.get_ident())
         self.line.set_data([0.2, 0.8], [height, height])  # clear of the spines, above which it is drawn
@@ -73,11 +75,12 @@ def test_the_picture_is_what_matplotlib_draws_from_nothing():
     assert (explored.pixels() == np.asarray(canvas.buffer_rgba())[..., :3]).all()
 
 
-def test_a_value_error_is_shown_and_the_picture_stays():
+@pytest.mark.parametrize(("error", "said"), [(ValueError, "'>"), (ZeroDivisionError, "ZeroDivisionError: ")])
+def test_an_error_is_shown_and_the_picture_stays(error, said):
     explored = Explored()
-    before = explored.picture.value
+    explored.error, before = error, explored.picture.value
     explored.slider.value = 1.5
-    assert "height must be &lt; 1 &amp; positive" in explored.message.value
+    assert f"{said}height must be &lt; 1 &amp; positive" in explored.message.value
     assert explored.picture.value == before
     explored.slider.value = 0.2
     assert explored.message.value == ""

@@ -151,7 +151,7 @@ class Run:
         """What one of `frames()` shows, as named fields, for s runs of which it is the nth frame.
 
         step, d_moves; quality: the share of samples within 3 sigma, None where there are no modes. As buffers of
-        float32: steps, d_loss, g_loss (n,), modes (n, s), samples (s, m, d). As bytes, from -1 as 0 to 1 as 255: pixels,
+        float32: steps, d_loss, g_loss (n,), modes (n, s), samples (s, m, d). As bytes, -1 as 0 and 1 as 255: pixels,
         which are D's belief (s, side, side) by rows from the bottom, on the line (s, 200), or m images (m, side, side).
         """
         frames = self.frames()

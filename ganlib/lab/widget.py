@@ -136,7 +136,7 @@ class Lab(anywidget.AnyWidget):
         return DATASETS[settings["data"]]()
 
     def _set(self, name: str, value: Any) -> None:
-        mended = self._errors.pop(name, None)
+        mended = self._errors.pop(name, None) is not None
         try:
             value = _checked(name, value)
             if value == self.settings[name]:  # Enter and leaving the field both send the value

@@ -9,7 +9,7 @@ from helpers import ROOT
 
 from ganlib.plotting import D_COLOUR, FAKE, G_COLOUR, REAL
 
-SCRIPT = (ROOT / "ganlib" / "lab" / "lab.js").read_text()
+SCRIPT = "".join((ROOT / "ganlib" / "lab" / name).read_text() for name in ("draw.js", "lab.js"))
 # Machado, Oliveira and Fernandes (2009), severity 1: what is seen of linear RGB.
 SEEN_WITH = {
     "full colour vision": np.eye(3),

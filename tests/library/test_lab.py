@@ -1,19 +1,26 @@
-"""The lab without a browser: what its messages do, and that watching changes nothing."""
+"""The lab without a browser: its run, what its messages do, and that watching changes nothing."""
 
 import asyncio
+import dataclasses
+import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from helpers import weights
 from torch import nn
 
-from ganlib.games import GAMES
-from ganlib.lab.widget import DATASETS, HISTORY, UNSEEN_FRAMES, Lab
-from ganlib.networks import mlp_players
-from ganlib.objectives import OBJECTIVES
+from ganlib.distributions import mixture_1d, ring
+from ganlib.games import DIALS, GAMES
+from ganlib.images import Images
+from ganlib.lab import Lab
+from ganlib.lab import widget as widgets
+from ganlib.lab.run import HISTORY, Run
+from ganlib.lab.widget import DATASETS, DRAWN, UNSEEN_FRAMES
+from ganlib.networks import MLPGenerator, mlp_players
 from ganlib.training import evaluate, train
-
-torch.set_num_threads(1)
 
 
 def obey(lab: Lab, **message) -> dict:
@@ -22,17 +29,22 @@ def obey(lab: Lab, **message) -> dict:
     return lab.status
 
 
-def weights(*networks: nn.Module) -> list[torch.Tensor]:
-    return [p.detach().clone() for network in networks for p in network.parameters()]
+def players_of(lab: Lab) -> torch.Tensor:
+    return torch.cat([weights(lab.run.G), weights(lab.run.D)])
 
 
-def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+def shown(lab: Lab, name: str) -> np.ndarray:
+    return np.frombuffer(lab.frame[name], "u1" if name == "pixels" else "f4")
 
 
-def head(lab: Lab) -> dict:
-    names = ("id", "index", "frames", "rows", "floats", "bytes", "step", "d_moves", "quality")
-    return dict(zip(names, np.frombuffer(lab.frame, "f4", 9).tolist(), strict=True))
+# ---- the run ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_needs_no_widget():
+    code = (
+        "import sys, ganlib.lab.run; assert not {'anywidget', 'traitlets', 'ipywidgets'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_watching_does_not_change_training():
@@ -41,181 +53,351 @@ def test_watching_does_not_change_training():
         lab.advance(3)  # ten pictures
         obey(lab, do="look", index=1)
     G, D = mlp_players((2,), activation=nn.Tanh, seed=3)
-    for _ in train(G, D, GAMES["non-saturating"], DATASETS["ring"](), steps=30, every=30, seed=3):
+    for _ in train(G, D, GAMES["non-saturating"], ring(), steps=30, every=30, seed=3):
         pass
-    assert same(weights(lab.G, lab.D), weights(G, D))
-
-
-def test_a_run_played_live_is_the_run_played_at_once():
-    async def live() -> Lab:
-        lab = Lab(seed=5)
-        obey(lab, do="play")
-        while lab.step < 40:
-            await asyncio.sleep(0.01)
-        obey(lab, do="pause")
-        await asyncio.sleep(0.2)
-        return lab
-
-    lab = asyncio.run(live())
-    other = Lab(seed=5)
-    other.advance(lab.step)
-    assert same(weights(lab.G, lab.D), weights(other.G, other.D))
-
-
-def test_pause_stops_and_nobody_watching_stops_the_pictures():
-    async def live():
-        lab = Lab()
-        obey(lab, do="play")
-        while lab.step < 10:
-            await asyncio.sleep(0.01)
-        lab._seen = lab._sent - UNSEEN_FRAMES  # as if the browser had fallen behind
-        sent, step = lab._sent, lab.step
-        while lab.step < step + 100:
-            await asyncio.sleep(0.01)
-        assert lab._sent == sent  # trained on, sent nothing: no queue can build up
-        obey(lab, do="seen", frame=lab._sent)
-        while lab._sent == sent:
-            await asyncio.sleep(0.01)
-        obey(lab, do="pause")
-        await asyncio.sleep(0.2)
-        step = lab.step
-        await asyncio.sleep(0.2)
-        assert lab.step == step and lab.status["playing"] is False
-
-    asyncio.run(asyncio.wait_for(live(), 60))
-
-
-def test_single_moves_move_one_player():
-    lab = Lab()
-    before_g, before_d = weights(lab.G), weights(lab.D)
-    obey(lab, do="d_move")
-    assert same(weights(lab.G), before_g) and not same(weights(lab.D), before_d)
-    before_d = weights(lab.D)
-    obey(lab, do="g_move")
-    assert not same(weights(lab.G), before_g) and same(weights(lab.D), before_d)
-    assert (head(lab)["step"], head(lab)["d_moves"]) == (1, 1)
-    obey(lab, do="set", name="k", value="3")
-    obey(lab, do="frame")
-    assert (head(lab)["step"], head(lab)["d_moves"]) == (11, 31)
+    assert torch.equal(players_of(lab), torch.cat([weights(G), weights(D)]))
 
 
 def test_looking_back_shows_the_very_frame():
     lab = Lab()
     lab.advance(5)
-    frame = lab.frame[36:]
+    fields = dict(lab.frame)
     lab.advance(5)
     obey(lab, do="look", index=1)
-    assert lab.frame[36:] == frame and head(lab)["step"] == 5
+    kept = ("step", "samples", "pixels", "modes", "d_loss")
+    assert lab.frame["step"] == 5 and all(lab.frame[name] == fields[name] for name in kept)
     obey(lab, do="g_move")  # acts on the present, and shows it
-    assert head(lab)["step"] == 11
+    assert lab.frame["step"] == 11
     obey(lab, do="look", index=10**9)
-    assert head(lab)["step"] == 11
+    assert lab.frame["step"] == 11
 
 
 def test_history_is_bounded_and_covers_the_whole_run():
-    lab = Lab()
+    run = Lab().run
     for _ in range(3 * HISTORY):
-        lab.step += 1  # frames without training: only the keeping is looked at
-        lab._draw()
-    frames = lab._frames()
-    steps = np.array([row[0] for row, *_ in frames])
-    assert len(frames) <= HISTORY + 1
-    assert steps[0] == 0 and steps[-1] == lab.step
+        run.step += 1  # frames without training: only the keeping is looked at
+        run.draw()
+    steps = np.frombuffer(run.frame()["steps"], "f4")
+    assert len(steps) <= HISTORY + 1 and steps[0] == 0 and steps[-1] == run.step
     assert np.ptp(np.diff(steps[:-1])) == 0  # evenly spaced
 
 
-@pytest.mark.parametrize("data", DATASETS)
-@pytest.mark.parametrize("objective", GAMES)
-def test_every_pair_of_menu_entries_plays(data, objective):
-    lab = Lab(data=data, objective=objective)
-    lab.advance(2)
-    assert head(lab)["step"] == 2
-    _, d_loss, g_loss, _ = lab._latest[0]
-    assert np.isfinite([d_loss, g_loss]).all()
-
-
-def test_every_objective_is_in_the_menu():
-    assert set(OBJECTIVES) <= set(Lab().scene["menus"]["objective"])
-
-
-@pytest.mark.parametrize("value", ["", " ", "-1", "0", "2", "1e400", "nan", "abc", None, [], "0.0.1"])
-@pytest.mark.parametrize("name", ["lr_g", "lr_d"])
-def test_a_nonsense_learning_rate_gets_a_message_and_the_run_goes_on(name, value):
-    lab = Lab()
+def test_a_frame_holds_the_mean_losses_since_the_last_one_each_under_its_name():
+    lab, run = Lab(seed=2), Lab(seed=2).run
     lab.advance(3)
-    status = obey(lab, do="set", name=name, value=value)
-    assert (
-        status["error"]
-        and "expected a number from 1e-06 to 1" in status["message"]
-        and name in status["errors"]
+    losses = [run.game(run.match) for _ in range(3)]
+    for player, name in (("D", "d_loss"), ("G", "g_loss")):
+        expected = np.mean([loss[player] for loss in losses])
+        assert shown(lab, name)[-1] == pytest.approx(expected, rel=1e-5)
+    assert math.isnan(shown(lab, "d_loss")[0])  # nothing was played before the first frame
+
+
+def test_the_picture_is_d_s_belief_by_rows_from_the_bottom():
+    """Blue, 255, where D believes: here on the right; and from the bottom, where it believes a little less."""
+    run = Lab().run
+
+    class Slope(nn.Module):
+        def forward(self, x):
+            return 3 * x[..., 0] + 0.5 * x[..., 1]
+
+    run.D = Slope()
+    run.draw()
+    picture = np.frombuffer(run.frame()["pixels"], "u1").reshape(40, 40)
+    assert (picture[:, -1] > 200).all() and (picture[:, 0] < 50).all()
+    assert (np.diff(picture[:, 20].astype(int)) >= 0).all() and picture[-1, 20] > picture[0, 20]
+
+
+@pytest.mark.parametrize("data", ["ring", "1-D normal"])
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_critics_surface_does_not_depend_on_its_scale_and_offset(data, runs):
+    run = Lab(objective="WGAN-GP", data=data, runs=runs).run
+    points = run._points.expand(*run.match.batch_shape[:-1], *run._points.shape)
+    values = evaluate(run.D, points)
+    assert torch.allclose(run._belief(values), run._belief(5 * values + 3), atol=0.01)
+    assert run._belief(values).abs().max() <= 1.2 and run._belief(0 * values).abs().max() == 0
+
+
+def test_seeds_at_once_are_the_runs_one_by_one():
+    lab, alone = Lab(runs=3, seed=4), Lab(seed=5)
+    lab.advance(20)
+    alone.advance(20)
+    together = evaluate(lab.run.G, *lab.run.match.fixed_latents(50))[1]
+    torch.testing.assert_close(
+        together, evaluate(alone.run.G, *alone.run.match.fixed_latents(50)), rtol=1e-3, atol=1e-4
     )
-    assert "The run goes on" in status["message"] and "Traceback" not in status["message"]
-    lab.advance(1)
-    assert lab.step == 4
-    status = obey(lab, do="set", name=name, value="0.002")
-    assert not status["error"] and not status["errors"] and lab.settings[name] == 0.002
+    assert (
+        len(shown(lab, "modes")) == 3 * 2 and len(shown(alone, "modes")) == 2
+    )  # of every run, in two frames
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("change", "says"),
     [
-        ("k", "0"),
-        ("k", "1.5"),
-        ("k", "101"),
-        ("seed", "-1"),
-        ("seed", "x"),
-        ("data", "cats"),
-        ("objective", ""),
+        ({"game": lambda match: {}}, "plays a Game"),
+        ({"make_players": lambda shape, seed: {**dict(zip("GD", mlp_players(shape), strict=True)),
+                                               "encoder": mlp_players(shape)[0]}}, "two players"),
+        ({"data": Images(torch.zeros(9, 3, 8, 8), torch.zeros(9).long(), "a")}, "can show"),
+        ({"data": mixture_1d([0.0]), "batch_size": 0}, "batch_size"),
     ],
-)
-def test_other_nonsense_gets_a_message_too(name, value):
-    lab = Lab()
-    before = dict(lab.settings)
-    assert "expected" in obey(lab, do="set", name=name, value=value)["message"]
-    assert lab.settings == before
+)  # fmt: skip
+def test_a_run_that_the_lab_cannot_show_is_refused(change, says):
+    usual = {"data": ring(), "game": GAMES["hinge"], "make_players": mlp_players}
+    with pytest.raises(ValueError, match=says):
+        Run(**usual | change)
 
 
-def test_learning_rates_change_at_once_and_data_starts_a_new_run():
+# ---- settings --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", DATASETS)
+@pytest.mark.parametrize("objective", ["minimax", "unrolled", "WGAN", "WGAN-GP"])
+def test_menu_entries_play(data, objective):
+    lab = Lab(data=data, objective=objective)
+    lab.advance(2)
+    assert lab.frame["step"] == 2 and lab.frame["d_moves"] == 2 * GAMES[objective].n_critic
+    assert np.isfinite([shown(lab, name)[-1] for name in ("d_loss", "g_loss")]).all()
+
+
+@pytest.mark.parametrize("value", ["", "-1", "0", "2", "1e400", "nan", "abc", None, [], "0.0.1"])
+@pytest.mark.parametrize("name", ["lr_g", "k"])
+def test_nonsense_gets_a_message_and_the_run_goes_on(name, value):
     lab = Lab()
     lab.advance(3)
-    obey(lab, do="set", name="lr_d", value="0.25")
-    assert lab.match.opt_d.param_groups[0]["lr"] == 0.25 and lab.step == 3
-    assert "New run: data is now grid" in obey(lab, do="set", name="data", value="grid")["message"]
-    assert lab.step == 0 and lab.match.opt_d.param_groups[0]["lr"] == 0.25
+    if name == "k" and value == "2":
+        value = "101"
+    status = obey(lab, do="set", name=name, value=value)
+    assert status["error"] and "expected a" in status["message"] and name in status["errors"]
+    assert "The run goes on" in status["message"] and "Traceback" not in status["message"]
+    lab.advance(1)
+    assert lab.run.step == 4
+    status = obey(lab, do="set", name=name, value="1")
+    assert not status["errors"] and lab.settings[name] == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", "-1"), ("seed", "x"), ("data", "cats"), ("objective", ""),
+                                             ("c", "0"), ("lambda_gp", "inf"), ("runs", "13")])  # fmt: skip
+def test_other_nonsense_changes_nothing(name, value):
+    lab = Lab()
+    before = dict(lab.settings)
+    assert "expected" in obey(lab, do="set", name=name, value=value)["message"] and lab.settings == before
+
+
+def test_settings_reach_the_run():
+    lab = Lab(activation="ReLU", lr_g=3e-3, lr_d=2e-3, k=2, seed=7, batch_size=32)
+    adams = lab.run.match.optimisers
+    assert {name: a.param_groups[0]["lr"] for name, a in adams.items()} == {"G": 3e-3, "D": 2e-3}
+    assert all(a.param_groups[0]["betas"] == (0.5, 0.999) for a in adams.values())
+    assert isinstance(lab.run.G.body[1], nn.ReLU) and isinstance(Lab().run.G.body[1], nn.Tanh)
+    lab.advance(3)
+    assert lab.frame["d_moves"] == 6 and lab.run.match.batch_size == 32
+    obey(lab, do="set", name="lr_g", value="0.25")
+    obey(lab, do="set", name="k", value="3")
+    assert adams["G"].param_groups[0]["lr"] == 0.25 and lab.run.step == 3
+    lab.advance(1)
+    assert lab.frame["d_moves"] == 9 and lab.run.game.n_critic == 3  # one home for k
+    assert "New run" in obey(lab, do="set", name="activation", value="tanh")["message"]
+    assert isinstance(lab.run.G.body[1], nn.Tanh) and lab.run.step == 0
+
+
+def test_a_games_own_number_is_shown_and_obeyed():
+    lab = Lab(objective="WGAN", c=0.05)
+    lab.advance(2)
+    assert "c" not in lab.scene["hidden"] and {"unroll_steps", "lambda_gp"} <= set(lab.scene["hidden"])
+    assert lab.settings["k"] == 5 and weights(lab.run.D).abs().max() <= 0.05
+    assert "the run goes on" in obey(lab, do="set", name="c", value="0.02")["message"]
+    lab.advance(1)
+    assert weights(lab.run.D).abs().max() <= 0.02
+    obey(lab, do="set", name="objective", value="WGAN-GP")
+    assert lab.run.game.penalty.weight == DIALS["WGAN-GP"].default
+    obey(lab, do="set", name="lambda_gp", value="7")
+    assert lab.run.game.penalty.weight == 7.0
+    obey(lab, do="set", name="objective", value="unrolled")
+    obey(lab, do="set", name="unroll_steps", value="2")
+    assert lab.run.game.unroll_steps == 2 and lab.settings["k"] == 1
+
+
+def test_players_of_ones_own_are_not_concerned_by_the_activation():
+    """In the lab of notebook 05 the activation "was now ReLU", and nothing had changed."""
+
+    def players(shape, seed):
+        return mlp_players(shape, hidden=(8,), seed=seed)
+
+    lab = Lab(data="digits", players=players)
+    assert "activation" in lab.scene["hidden"] and "runs" in lab.scene["hidden"]
+    obey(lab, do="set", name="data", value="ring")
+    lab.advance(1)
+    assert lab.run.kind == "plane" and lab.run.G.body[0].out_features == 8
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_what_cannot_be_built_leaves_the_old_run(error, monkeypatch):
+    """Players that fit no other data; a data file that is missing."""
+
+    def players(shape, seed):
+        if shape != (2,):
+            raise error("no such thing")
+        return mlp_players(shape, seed=seed)
+
+    lab = Lab(players=players)
+    lab.advance(2)
+    before, run = dict(lab.settings), lab.run
+    status = obey(lab, do="set", name="data", value="digits")
+    assert "no such thing" in status["message"] and "Traceback" not in status["message"]
+    assert lab.settings == before and lab.run is run
+    obey(lab, do="frame")
+    assert lab.run.step == 12
 
 
 def test_reset_gives_the_same_run_again():
     lab = Lab(seed=9)
     lab.advance(20)
-    first = weights(lab.G, lab.D)
+    first = players_of(lab)
     obey(lab, do="reset")
-    assert lab.step == 0
+    assert lab.run.step == 0
     lab.advance(20)
-    assert same(weights(lab.G, lab.D), first)
+    assert torch.equal(players_of(lab), first)
+
+
+def test_drawn_points_are_the_data():
+    lab = Lab()
+    status = obey(lab, do="points", points=[[1.0, 1.0], [-1.0, 0.5]])
+    assert "2 drawn points" in status["message"] and lab.settings["data"] == DRAWN
+    real = torch.tensor(lab.scene["real"]).view(-1, 2)
+    nearest = torch.cdist(real, torch.tensor([[1.0, 1.0], [-1.0, 0.5]])).min(1).values
+    assert nearest.max() < 0.5 and lab.scene["drawable"]
+    lab.advance(2)
+    for nonsense in ([], [[1.0]], [[float("nan"), 0.0]], [[0.0, 0.0]] * 2001):
+        assert "expected" in obey(lab, do="points", points=nonsense)["message"]
+    assert lab.run.step == 2  # the run goes on
+
+
+def test_bad_arguments():
+    for wrong in (
+        {"data": "cats"},
+        {"lr_g": -1},
+        {"k": 0},
+        {"seed": 0.5},
+        {"betas": (0, 1)},
+        {"batch_size": 0},
+    ):
+        with pytest.raises(ValueError):
+            Lab(**wrong)
+    with pytest.raises(ValueError, match="event loop"):
+        Lab().play()
+
+
+# ---- play, pause, and what goes wrong ----------------------------------------------------------------------------
+
+
+def live(scenario):
+    """Run an async function as a notebook would, within a minute."""
+    return asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def test_a_run_played_live_is_the_run_played_at_once():
+    async def scenario():
+        lab = Lab(seed=5)
+        obey(lab, do="play")
+        await until(lambda: lab.run.step >= 40)
+        obey(lab, do="pause")
+        await until(lambda: lab._task.done())
+        return lab
+
+    lab, other = live(scenario), Lab(seed=5)
+    other.advance(lab.run.step)
+    assert torch.equal(players_of(lab), players_of(other))
+
+
+def test_pausing_trains_and_draws_nothing_more(monkeypatch):
+    """GAN Lab trains one more iteration on pause. A pause that comes between two frames stops before the next."""
+    rounds, frames = [], []
+
+    async def scenario():
+        lab = Lab()
+        monkeypatch.setattr(
+            widgets.Run, "round", lambda run: (rounds.append(1), setattr(run, "step", run.step + 1))
+        )
+        monkeypatch.setattr(lab, "_draw", lambda: frames.append(1))
+        obey(lab, do="play")
+        await until(lambda: len(frames) >= 2)
+        lab.pause()
+        counted = len(rounds), len(frames)
+        await until(lambda: lab._task.done())
+        assert (len(rounds), len(frames)) == counted and lab.status["playing"] is False
+
+    live(scenario)
+
+
+def test_ten_rounds_are_ten_and_can_be_paused():
+    async def scenario():
+        lab = Lab()
+        obey(lab, do="frame")
+        await until(lambda: lab._task and lab._task.done())
+        assert lab.run.step == 10 and lab.frame["step"] == 10
+        slow = lab.run.game
+        lab.run.game = dataclasses.replace(slow, n_critic=100)
+        obey(lab, do="frame")
+        await until(lambda: lab.run.step > 10)
+        obey(lab, do="pause")
+        await until(lambda: lab._task.done())
+        assert 10 < lab.run.step < 20
+
+    live(scenario)
+
+
+def test_nobody_watching_stops_the_pictures_and_then_the_run():
+    async def scenario():
+        lab = Lab()
+        obey(lab, do="hello")
+        obey(lab, do="hello")  # a second view
+        obey(lab, do="play")
+        await until(lambda: lab.run.step >= 10)
+        lab._seen = lab._sent - UNSEEN_FRAMES  # as if the browser had fallen behind
+        sent, step = lab._sent, lab.run.step
+        await until(lambda: lab.run.step >= step + 50)
+        assert lab._sent == sent  # trained on, sent nothing: no queue can build up
+        obey(lab, do="seen", frame=1e300)  # a nonsense answer does not open the gates for ever
+        obey(lab, do="seen", frame=10**9)
+        await until(lambda: lab._seen > sent - UNSEEN_FRAMES)
+        assert lab._seen <= lab._sent
+        obey(lab, do="bye")
+        await asyncio.sleep(0.05)
+        assert lab.playing  # one view is left
+        obey(lab, do="bye")
+        await until(lambda: not lab.playing)
+
+    live(scenario)
+
+
+def test_single_moves_move_one_player():
+    lab = Lab()
+    G, D = weights(lab.run.G), weights(lab.run.D)
+    obey(lab, do="d_move")
+    assert torch.equal(weights(lab.run.G), G) and not torch.equal(weights(lab.run.D), D)
+    D = weights(lab.run.D)
+    obey(lab, do="g_move")
+    assert not torch.equal(weights(lab.run.G), G) and torch.equal(weights(lab.run.D), D)
+    assert (lab.frame["step"], lab.frame["d_moves"]) == (1, 1)
 
 
 def test_a_diverged_run_says_so_and_keeps_its_frames():
     lab = Lab()
     lab.advance(5)
     with torch.no_grad():
-        next(lab.D.parameters()).fill_(torch.nan)
+        next(lab.run.D.parameters()).fill_(torch.nan)
     status = obey(lab, do="frame")
-    assert status["error"] and "not finite" in status["message"] and "step 15" in status["message"]
-    assert len(lab._frames()) == 2
+    assert status["error"] and "not finite" in status["message"] and len(lab.run.frames()) == 2
 
 
 def test_an_unexpected_error_is_shown(monkeypatch):
     lab = Lab()
-    monkeypatch.setattr(lab, "_g_move", lambda: 1 / 0)
+    monkeypatch.setattr(lab.run, "g_move", lambda: 1 / 0)
     assert "ZeroDivisionError" in obey(lab, do="g_move")["message"]
-
-
-def test_bad_arguments():
-    for wrong in ({"data": "cats"}, {"lr_g": -1}, {"k": 0}, {"seed": 0.5}):
-        with pytest.raises(ValueError, match="expected"):
-            Lab(**wrong)
-    with pytest.raises(ValueError, match="event loop"):
-        Lab().play()
 
 
 def test_two_labs_do_not_disturb_each_other():
@@ -224,81 +406,5 @@ def test_two_labs_do_not_disturb_each_other():
         one.advance(2)
         two.advance(2)
     alone.advance(10)
-    assert same(weights(one.G, one.D), weights(alone.G, alone.D))
-
-
-def test_drawn_points_are_the_data():
-    lab = Lab()
-    status = obey(lab, do="points", points=[[1.0, 1.0], [-1.0, 0.5]])
-    assert "2 drawn points" in status["message"] and lab.settings["data"] == "drawn by hand"
-    lab.advance(2)
-    for nonsense in ([], [[1.0]], [[float("nan"), 0.0]], [[0.0, 0.0]] * 2001):
-        assert "expected" in obey(lab, do="points", points=nonsense)["message"]
-    assert lab.step == 2  # the run goes on
-
-
-def test_seeds_at_once_are_the_runs_one_by_one():
-    lab, alone = Lab(runs=3, seed=4), Lab(seed=5)
-    lab.advance(20)
-    alone.advance(20)
-    torch.testing.assert_close(lab.G(lab._z)[1], alone.G(alone._z), rtol=1e-3, atol=1e-4)
-    assert len(lab._latest[0]) == 3 + 3  # step, two losses, modes of each run
-    status = obey(lab, do="set", name="runs", value="2")
-    assert "seeds at once is now 2" in status["message"] and lab.step == 0
-    obey(lab, do="set", name="data", value="digits")
-    assert lab.settings["runs"] == 1
-    assert "for points" in obey(lab, do="set", name="runs", value="6")["message"]
-    assert lab.settings["runs"] == 1
-
-
-# ---- the numbers that some games have of their own ---------------------------------------------------------------
-
-
-def test_a_games_own_number_is_shown_and_obeyed():
-    lab = Lab(objective="WGAN", c=0.05)
-    assert lab.scene["dial"] == "c" and lab.settings["k"] == 5 and head(lab)["d_moves"] == 0
-    lab.advance(2)
-    assert head(lab)["d_moves"] == 10
-    assert max(p.abs().max() for p in lab.D.parameters()) <= 0.05
-    assert "the run goes on" in obey(lab, do="set", name="c", value="0.02")["message"]
-    lab.advance(1)
-    assert max(p.abs().max() for p in lab.D.parameters()) <= 0.02
-    obey(lab, do="set", name="objective", value="WGAN-GP")
-    assert lab.scene["dial"] == "lambda_gp" and lab.match.game.penalty.weight == 1.0
-    obey(lab, do="set", name="lambda_gp", value="7")
-    assert lab.match.game.penalty.weight == 7.0
-    obey(lab, do="set", name="objective", value="unrolled")
-    obey(lab, do="set", name="unroll_steps", value="2")
-    assert lab.match.game.unroll_steps == 2 and lab.settings["k"] == 1
-    obey(lab, do="set", name="objective", value="hinge")
-    assert lab.scene["dial"] == "" and not lab.match.game.penalty
-
-
-@pytest.mark.parametrize("runs", [1, 2])
-def test_a_penalty_turned_up_while_it_runs_flattens_the_critic(runs):
-    """Seven hundred moves under a huge weight: slopes near 1, as WGAN-GP wants them."""
-    lab = Lab(objective="WGAN-GP", lambda_gp=0, runs=runs, lr_d=3e-3)
-    lab.advance(40)
-    obey(lab, do="set", name="lambda_gp", value="1000")
-    lab.advance(60)
-    x = lab._points.clone().requires_grad_()
-    slope = torch.autograd.grad(lab.D(x).sum(), x)[0].norm(dim=-1)
-    assert 0.5 < slope.median() < 1.5
-
-
-@pytest.mark.parametrize(
-    "bad", [("c", "0"), ("c", "-1"), ("lambda_gp", "-1"), ("lambda_gp", "inf"), ("k", "0")]
-)
-def test_nonsense_numbers_of_a_game_get_a_message(bad):
-    lab = Lab(objective="WGAN")
-    status = obey(lab, do="set", name=bad[0], value=bad[1])
-    assert status["error"] and "expected" in status["message"]
-
-
-@pytest.mark.parametrize("data", ["ring", "1-D normal"])
-@pytest.mark.parametrize("runs", [1, 3])
-def test_a_critics_surface_does_not_depend_on_its_scale_and_offset(data, runs):
-    lab = Lab(objective="WGAN-GP", data=data, runs=runs)
-    values = evaluate(lab.D, lab._points)
-    assert torch.allclose(lab._surface(values), lab._surface(5 * values + 3), atol=0.01)
-    assert lab._surface(values).abs().max() <= 1.2 and lab._surface(0 * values).abs().max() == 0
+    assert torch.equal(players_of(one), players_of(alone))
+    assert isinstance(one.run.G, MLPGenerator)

@@ -222,12 +222,16 @@ def recorded(notebook: NotebookNode, cell: NotebookNode, frames: int, rounds: in
         lab.advance(rounds)
         pictures.append(_rounded(lab.frame))
     while True:
-        data = base64.b64encode(zlib.compress(b"".join(pictures), 9)).decode()
+        buffers = [value for picture in pictures for value in picture.values() if isinstance(value, bytes)]
         recording = {
             "scene": _short(lab.scene),
             "status": lab.status,
-            "lengths": [*map(len, pictures)],
-            "data": data,
+            # a buffer is told by its length; the bytes follow one another in `data`
+            "frames": [
+                {name: [len(v)] if isinstance(v, bytes) else v for name, v in _short(picture).items()}
+                for picture in pictures
+            ],
+            "data": base64.b64encode(zlib.compress(b"".join(buffers), 9)).decode(),
         }
         text = json.dumps(recording, separators=(",", ":"))
         if len(text) <= limit:
@@ -235,14 +239,10 @@ def recorded(notebook: NotebookNode, cell: NotebookNode, frames: int, rounds: in
         pictures = pictures[::-1][::2][::-1]  # the last one stays
 
 
-def _rounded(frame: bytes) -> bytes:
+def _rounded(frame: dict) -> dict:
     """The same frame with the samples to three digits, which compresses better."""
-    floats, pixels = np.frombuffer(frame, "f4", 6)[4:].astype(int)
-    start = len(frame) - pixels - 4 * floats
-    samples = np.frombuffer(frame, "u4", floats, start).copy()
-    samples += 0x800
-    samples &= 0xFFFFF000
-    return frame[:start] + samples.tobytes() + frame[start + 4 * floats :]
+    samples = np.frombuffer(frame["samples"], "u4") + 0x800 & 0xFFFFF000
+    return frame | {"samples": samples.astype("u4").tobytes()}
 
 
 def _short(value):
@@ -268,7 +268,7 @@ def record(path: Path, folder: Path, frames: int, rounds: int) -> dict[str, str]
         sources = [
             Path(__file__),
             *sorted((ROOT / "ganlib").rglob("*.py")),
-            ROOT / "ganlib" / "lab" / "lab.js",
+            *sorted((ROOT / "ganlib" / "lab").glob("*.js")),
         ]
         state = [
             *map(ast.unparse, needed(notebook, cell)),
@@ -326,7 +326,7 @@ def static_files(folder: Path) -> None:
         shutil.copy(HERE / file, folder)
     shutil.copy(ROOT / "ganlib" / "lab" / "lab.css", folder)
     shutil.copy(ROOT / ".github" / "lab.png", folder)
-    module = (ROOT / "ganlib" / "lab" / "lab.js").read_text()
+    module = "".join((ROOT / "ganlib" / "lab" / name).read_text() for name in ("draw.js", "lab.js"))
     assert module.count("export default") == 1
     script = module.replace("export default", "window.lab =")  # a module would not load from a file:// page
     (folder / "lab.js").write_text(f"{{\n{script}\n}}\n")

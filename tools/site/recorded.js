@@ -8,17 +8,18 @@ async function unzipped(base64) {
   return new Response(stream).arrayBuffer();
 }
 
-async function recordedLab(name, { scene, status, lengths, data }) {
+async function recordedLab(name, { scene, status, frames: recorded, data }) {
   const element = document.querySelector(`[data-recording="${name}"]`), buffer = await unzipped(data);
-  const frames = [];
-  let start = 0, timer = null, shown = lengths.length - 1; // the page opens on the last frame, at rest
-  for (const length of lengths) {
-    const frame = new DataView(buffer, start, length);
-    frame.setFloat32(4, frames.length, true); // a frame was the newest when it was made: [id, index, frames, ...]
-    frame.setFloat32(8, lengths.length, true);
-    frames.push(frame);
-    start += length;
-  }
+  let start = 0, timer = null, shown = recorded.length - 1; // the page opens on the last frame, at rest
+  const frames = recorded.map((fields, index) => {
+    const frame = { ...fields, index, frames: recorded.length }; // it was the newest when it was made
+    for (const [field, value] of Object.entries(fields)) {
+      if (!Array.isArray(value)) continue;
+      frame[field] = new DataView(buffer, start, value[0]);
+      start += value[0];
+    }
+    return frame;
+  });
   const values = { scene, status: { ...status, playing: false, message: "" }, recorded: true };
   const listeners = { "change:frame": [], "change:status": [] };
   const changed = (what) => listeners[what].forEach((listener) => listener());

@@ -24,7 +24,7 @@ def notebook() -> dict:
     seen, held_out = halves(fashion())
     x = torch.randn(2, 3, 12, 12, generator=rng(1))
     blind = nn.Sequential(nn.BatchNorm2d(1), dcgan_players(seed=0)[1])
-    namespace = definitions(STEM, {"FULL", "DISGUISES"})
+    namespace = definitions(STEM, {"FULL", "N", "DISGUISES"})
     namespace |= {  # in place: its functions look there
         "seen": seen, "held_out": held_out, "real": seen.images[:64], "blind": blind, "width": 32, "d": 32,
         "G_shipped": generator("fashion"),
@@ -80,7 +80,7 @@ def test_the_board_follows_its_controls():
 
 RIGHT = {  # other ways to write what is right
     0: ["def faded(z, w): return 0.02**3 * math.sqrt(z * 4 * 2 * w / 2 * 4 * w / 2)"],
-    1: ["def disguise(real, m, s): return m + s * F.batch_norm(real, None, None, training=True, eps=0)"],
+    1: ["def disguise(real, m, s): return m + s * F.batch_norm(real, None, None, training=True, eps=1e-9)"],
     2: ["def kernel_of_pooling(w): return F.conv2d(w.flatten(0, 1)[:, None], torch.ones(1, 1, 2, 2) / 4, "
         "padding=1).unflatten(0, w.shape[:2])[:, :, 0]"],
 }  # fmt: skip

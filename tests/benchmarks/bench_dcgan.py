@@ -4,7 +4,8 @@ Run on a quiet machine: pytest -n 0 -s tests/benchmarks/bench_dcgan.py
 
 The plain loop is in the style of the DCGAN example that comes with PyTorch: DataLoader, probabilities and binary
 cross-entropy, default Adam, gradients for D also in G's move, several .item() a step, channels first, default threads.
-All take turns, in blocks of a few steps, so that a busy neighbour meets all of them.
+Ours is timed with as many threads as the notebook takes (`ganlib.devices`), and with one. All take turns, in blocks of
+a few steps, so that a busy neighbour meets all of them.
 """
 
 import statistics
@@ -16,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from ganlib.devices import threads
 from ganlib.games import GAMES
 from ganlib.images import fashion
 from ganlib.networks import dcgan_players
@@ -27,13 +29,8 @@ DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 
 def ours(data, device, width):
     G, D = (player.to(device) for player in dcgan_players(width=width))
-    match = Match(G, D, GAMES["non-saturating"], data, batch_size=BATCH, lr_g=2e-3, lr_d=5e-4)
-
-    def step():
-        match.discriminator_move()
-        match.generator_move()
-
-    return step
+    match = Match((G, D), data, batch_size=BATCH, lr_g=2e-3, lr_d=5e-4)
+    return lambda: GAMES["non-saturating"](match)
 
 
 def plain(data, device, width):
@@ -84,9 +81,9 @@ def matmul(data, device, width):
     return lambda: torch.mm(a, a)
 
 
-def timed(step, threads, device):
+def timed(step, n_threads, device):
     """Seconds of wall clock and of this process's computing for one step, in one block."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(n_threads)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(STEPS):
         step()
@@ -97,36 +94,43 @@ def timed(step, threads, device):
 
 @pytest.mark.parametrize("width", [32, 128])
 @pytest.mark.parametrize("device", DEVICES)
-def test_speed(device, width):
-    data, default = fashion(), torch.get_num_threads()
+def test_speed(device, width, monkeypatch):
+    monkeypatch.delenv("PYTEST_VERSION", raising=False)  # a student's threads, not those of a test
+    data, default, a_students = fashion(), torch.get_num_threads(), threads("images")
+    student, plainly = f"ours, {a_students} threads (a student's)", f"plain, {default} threads (its default)"
+    ours_, plain_ = ours(data, device, width), plain(data, device, width)
     runs = {  # name: (one step, threads)
-        "ours, one thread": (ours(data, device, width), 1),
-        "plain, one thread": (plain(data, device, width), 1),
-        f"plain, {default} threads": (plain(data, device, width), default),
+        student: (ours_, a_students),
+        plainly: (plain_, default),
+        "ours, one thread": (ours_, 1),
+        "plain, one thread": (plain_, 1),
         "sampling 64, one thread": (sampling(data, device, width), 1),
         "matmul, one thread": (matmul(data, device, width), 1),
     }
     gflop = {}
-    for name, (step, threads) in runs.items():
-        timed(step, threads, device)  # warm up
+    for name, (step, n_threads) in runs.items():
+        timed(step, n_threads, device)  # warm up
         with FlopCounterMode(display=False) as counter:
             step()
         gflop[name] = counter.get_total_flops() / 1e9
     seconds = {name: [] for name in runs}
     for _ in range(BLOCKS):
-        for name, (step, threads) in runs.items():
-            seconds[name].append(timed(step, threads, device))
+        for name, (step, n_threads) in runs.items():
+            seconds[name].append(timed(step, n_threads, device))
     torch.set_num_threads(default)
     wall, cpu = ({n: statistics.median(s[i] for s in v) for n, v in seconds.items()} for i in (0, 1))
     rate = gflop["matmul, one thread"] / wall["matmul, one thread"]
-    print(f"\n{device}, width {width}, batch {BATCH}; matrix products run at {rate:.0f} GFLOP/s")
+    print(
+        f"\n{device}, width {width}, batch {BATCH}; matrix products run at {rate:.0f} GFLOP/s on one thread"
+    )
     for name in runs:
         speed = gflop[name] / wall[name]
         print(
-            f"{name:24} {1e3 * wall[name]:7.1f} ms ({1e3 * cpu[name]:6.1f} of computing) "
+            f"{name:32} {1e3 * wall[name]:7.1f} ms ({1e3 * cpu[name]:6.1f} of computing) "
             f"{BATCH / wall[name]:8.0f} images/s {gflop[name]:6.2f} GFLOP, {speed / rate:4.0%} of that rate"
         )
-    for name in list(runs)[1:3]:
-        ratios = [a[0] / b[0] for a, b in zip(seconds[name], seconds["ours, one thread"], strict=True)]
-        print(f"{name} / ours: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) of wall clock, "
-              f"{cpu[name] / cpu['ours, one thread']:.2f} of computing")  # fmt: skip
+    for one, other in ((plainly, student), ("plain, one thread", "ours, one thread")):
+        ratios = [a[0] / b[0] for a, b in zip(seconds[one], seconds[other], strict=True)]
+        print(
+            f"{one} / {other}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) of wall clock"
+        )

@@ -22,10 +22,10 @@ LABS = {  # what the notebooks show: the lab's settings, and the rounds to warm 
     "digits": ("data='digits'", 50),
     "DCGAN on clothes": ("data='fashion', players=dcgan_players, lr_g=2e-3, lr_d=5e-4", 10),
 }
-UNWATCHED = """step, began = lab.step, time.perf_counter()
+UNWATCHED = """step, began = lab.run.step, time.perf_counter()
 while time.perf_counter() - began < 3:
-    lab._round()
-print(json.dumps(dict(rate=(lab.step - step) / (time.perf_counter() - began), first=first_picture)))"""
+    lab.run.round()
+print(json.dumps(dict(rate=(lab.run.step - step) / (time.perf_counter() - began), first=first_picture)))"""
 
 
 @pytest.mark.parametrize("name", LABS)

@@ -56,7 +56,7 @@ class Notebook:
         if not request.url.startswith((self.server["url"], "data:", "blob:")):
             self.external.append(request.url)
 
-    def run_all(self, timeout: float = 120):
+    def run_all(self, timeout: float = 240):
         """Run every cell; fail with the notebook's own error if one fails."""
         # the promise is not awaited: page.evaluate has no time limit
         self.page.evaluate(

@@ -46,7 +46,7 @@ class LabOnPage:
         self.notebook.page.wait_for_function(
             "([lab, step]) => +lab.dataset.step >= step",
             arg=[self.root.element_handle(), step],
-            timeout=30_000,
+            timeout=90_000,
         )
 
     def picture(self) -> int:
@@ -180,7 +180,7 @@ def test_two_labs_on_one_page(open_notebook):
 
 def modes_by_step(notebook) -> dict[int, list[int]]:
     """The modes covered, run by run, in each frame that `lab` has kept."""
-    code = "print({int(r[0]): [int(m) for m in r[3:]] for r, *_ in lab._frames()})"
+    code = "print({f['step']: f['modes'] for f in lab.run.frames()})"
     return ast.literal_eval(notebook.execute(code))
 
 
@@ -250,7 +250,7 @@ def test_dcgan_on_clothes_live(open_notebook):
     step, d_moves = lab.counts()
     assert step == d_moves >= 25
     frames = notebook.execute(
-        "print(type(lab.G).__name__, len({pixels for *_, pixels in lab._frames()}))"
+        "print(type(lab.run.G).__name__, len({f['pixels'] for f in lab.run.frames()}))"
     ).split()
     assert frames[0] == "DCGenerator" and int(frames[1]) >= 3
     lab.screenshot("05-clothes")
@@ -285,7 +285,7 @@ def test_unrolling_live(open_notebook):
     lab.expect_playing(False)
     modes = modes_by_step(notebook)
     assert min(m[0] for step, m in modes.items() if 550 < step <= 650) >= 4  # without look-ahead: 0 or 1
-    assert notebook.execute("print(lab.match.game.unroll_steps)") == "0\n"
+    assert notebook.execute("print(lab.run.game.unroll_steps)") == "0\n"
     lab.screenshot("09-unrolled")
     assert not notebook.errors and not notebook.external and not notebook.error_text()
 
@@ -342,7 +342,7 @@ def test_the_critics_surface_live(open_notebook):
     lab.press("D move")  # G stands still: only the surface and the counts change
     lab.expect_counts(step, d_moves + 1)
     seen.append(lab.picture())
-    assert notebook.execute("print(lab.match.game.penalty.weight)") == "30.0\n"
+    assert notebook.execute("print(lab.run.game.penalty.weight)") == "30.0\n"
     lab.screenshot("08-penalised")
 
     lab.choose("objective", "WGAN")
@@ -354,7 +354,7 @@ def test_the_critics_surface_live(open_notebook):
     lab.press("+10 rounds")
     lab.expect_counts(10, 50)
     seen.append(lab.picture())
-    largest = "print(max(w.abs().max().item() for w in lab.D.parameters()) <= 0.02 * (1 + 1e-6))"
+    largest = "print(max(w.abs().max().item() for w in lab.run.D.parameters()) <= 0.02 * (1 + 1e-6))"
     assert notebook.execute(largest) == "True\n"
     lab.screenshot("08-clipped")
     assert len(set(seen)) == len(seen)
@@ -389,8 +389,8 @@ def test_the_browsers_tab_is_closed_while_the_lab_trains(open_notebook):
     notebook.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     notebook.page.close()
     notebook.open()
-    assert notebook.execute("before = lab.step; print(lab.playing, before >= 100)") == "False True\n"
-    assert notebook.execute("print(lab.step == before)") == "True\n"
+    assert notebook.execute("before = lab.run.step; print(lab.playing, before >= 100)") == "False True\n"
+    assert notebook.execute("print(lab.run.step == before)") == "True\n"
     lab = LabOnPage(notebook)
     step, d_moves = lab.counts()
     assert step == d_moves >= 100

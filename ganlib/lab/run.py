@@ -13,27 +13,13 @@ from torch import Generator
 from torch.nn.functional import interpolate
 
 from ganlib.batched import BatchedMatch
+from ganlib.devices import best_device
 from ganlib.distributions import GaussianMixture
 from ganlib.games import Game
 from ganlib.metrics import high_quality, modes_covered
 from ganlib.training import Match, diverged, evaluate, named
 
 HISTORY = 400  # frames kept for looking back; when full, every second one is dropped
-
-
-def kind(data) -> str:
-    """How samples are shown: "line", "plane" or "images" (square, grey). ValueError for others."""
-    match tuple(data.shape):
-        case (1,):
-            return "line"
-        case (2,):
-            return "plane"
-        case (1, height, width) if height == width:
-            return "images"
-        case shape:
-            raise ValueError(
-                f"expected samples that the lab can show, (1,), (2,) or images (1, n, n), got {shape}"
-            )
 
 
 class Run:
@@ -52,14 +38,21 @@ class Run:
             raise ValueError(
                 f"the lab plays a Game, one of GAMES; got {game!r}: play it with training.rounds(match, game)"
             )
-        self.kind, self.game, self.seeds = kind(data), game, list(seeds)
+        shape = tuple(data.shape)
+        if data.kind is None or (data.kind == "images" and (shape[0] != 1 or shape[1] != shape[2])):
+            raise ValueError(
+                f"expected samples that the lab can show, (1,), (2,) or images (1, n, n), got {shape}"
+            )
+        self.kind, self.game, self.seeds = data.kind, game, list(seeds)
         if self.kind == "images" and len(self.seeds) > 1:
             raise ValueError(f"expected one seed on images, got {len(self.seeds)}; more are for points")
-        players = [named(make_players(data.shape, seed=seed)) for seed in self.seeds]
+        players = [named(make_players(shape, seed=seed)) for seed in self.seeds]
         if {*players[0]} != {"G", "D"}:
             raise ValueError(
                 f"the lab shows two players, G and D, got {', '.join(players[0])}: play them with training.rounds"
             )
+        if self.kind == "images":
+            players = [{name: player.to(best_device()) for name, player in players[0].items()}]
         many = len(players) > 1
         if batch_size is None:
             batch_size = 64 if self.kind == "images" else 256
@@ -181,7 +174,7 @@ class Run:
 
 def _lattice(data, side: int) -> torch.Tensor:
     """Where D is shown: 200 points of the line, or side x side of the plane, row by row from the bottom."""
-    if data.shape == (1,):
+    if data.kind == "line":
         return torch.linspace(*data.extent, 200)[:, None]
     ticks = torch.linspace(*data.extent, side)
     return torch.cartesian_prod(ticks, ticks).flip(1)

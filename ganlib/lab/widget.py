@@ -21,10 +21,11 @@ import torch
 import traitlets
 from torch import nn
 
+from ganlib.devices import threads
 from ganlib.distributions import LINE, PLANAR, drawn
 from ganlib.games import DIALS, GAMES, Game
 from ganlib.images import IMAGES
-from ganlib.lab.run import Run, kind
+from ganlib.lab.run import Run
 from ganlib.networks import mlp_players
 
 DRAWN = "drawn by hand"
@@ -56,7 +57,7 @@ class Lab(anywidget.AnyWidget):
     set too, a game's own number (`DIALS`: unroll_steps, c, lambda_gp), or `players`, a function (shape, seed=...) ->
     (G, D), which the activation then does not concern. `runs` seeds are trained at once, as one tensor program.
 
-    `advance(n)` plays n rounds without a browser; the run itself is `lab.run`. Sets PyTorch to one CPU thread.
+    `advance(n)` plays n rounds without a browser; the run itself is `lab.run`. Sets how many threads PyTorch uses.
     Raises ValueError for settings that do not exist or are out of range, OSError for data that cannot be read.
     """
 
@@ -73,8 +74,6 @@ class Lab(anywidget.AnyWidget):
         activation: str | None = None, batch_size: int | None = None, players: Callable | None = None, **dials,
     ):  # fmt: skip
         super().__init__()
-        # The browser that shows the lab needs the other core: two threads made the same step up to 20 times slower.
-        torch.set_num_threads(1)
         own = {dial.name: dial.default for dial in DIALS.values()}
         if unknown := dials.keys() - own.keys():
             raise ValueError(
@@ -109,7 +108,7 @@ class Lab(anywidget.AnyWidget):
     def _start(self, settings: dict[str, Any], message: str = "") -> None:
         """A new run with these settings. All is built before anything changes, so what fails leaves the old one."""
         data = self._sampler(settings)
-        images = kind(data) == "images"
+        images = data.kind == "images"
         usual = {
             "hidden": (128, 128) if images else (64, 64),
             "activation": ACTIVATIONS[settings["activation"]],
@@ -122,6 +121,7 @@ class Lab(anywidget.AnyWidget):
         own = DIALS.get(settings["objective"])
         without_effect = [dial.name for dial in DIALS.values() if dial is not own]
         without_effect += ["activation"] * bool(self._players) + ["runs"] * images
+        torch.set_num_threads(threads(data.kind, live=True))
         self.run, self.settings, self._until = run, settings, math.inf
         self.scene = run.scene() | {
             "menus": MENUS, "numbers": {name: spec[0] for name, spec in NUMBERS.items()},
@@ -145,7 +145,7 @@ class Lab(anywidget.AnyWidget):
             label = NUMBERS[name][0] if name in NUMBERS else name
             if name == "data":
                 new = self._sampler(settings)
-                if (kind(new) == "images") != (self.run.kind == "images"):  # then the networks change too
+                if (new.kind == "images") != (self.run.kind == "images"):  # then the networks change too
                     settings |= {"activation": _usual_activation(new), "runs": 1}
             if name == "objective":
                 settings["k"] = GAMES[value].n_critic
@@ -290,7 +290,7 @@ class Lab(anywidget.AnyWidget):
 
 
 def _usual_activation(data) -> str:
-    return "leaky ReLU" if kind(data) == "images" else "tanh"
+    return "leaky ReLU" if data.kind == "images" else "tanh"
 
 
 def _game(settings: dict[str, Any]) -> Game:
@@ -306,12 +306,12 @@ def _checked(name: str, value: Any) -> Any:
         if value not in MENUS[name]:
             raise ValueError(f"{name}: expected one of {', '.join(MENUS[name])}, got {value!r}")
         return value
-    label, kind_of_number, low, high = NUMBERS[name]
+    label, number_type, low, high = NUMBERS[name]
     try:
-        number = kind_of_number(value)
+        number = number_type(value)
         if number != float(value) or not low <= number <= high:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        what = "a whole number" if kind_of_number is int else "a number"
+        what = "a whole number" if number_type is int else "a number"
         raise ValueError(f"{label}: expected {what} from {low:g} to {high:g}, got {value!r}") from None
     return number

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+pytest_plugins = ["browser.conftest"]
+
 SETUP = """import json, time, torch
 torch.set_num_threads(1)
 from ganlib.lab import Lab

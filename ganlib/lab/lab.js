@@ -21,7 +21,10 @@ function render({ model, el }) {
     if (["seen", "hello", "bye"].includes(message.do) || model.get("recorded")) return;
     asked ??= setTimeout(() => { asked = null; note(UNANSWERED); }, PATIENCE);
   };
-  const answered = () => { clearTimeout(asked); asked = null; };
+  const answered = () => {
+    clearTimeout(asked); asked = null;
+    if (message.textContent === UNANSWERED) note(model.get("status").message);
+  };
   const button = (label, title, message, colour) => {
     const node = element("button", { type: "button", textContent: label, title });
     if (colour) node.style.background = colour;
@@ -218,6 +221,7 @@ function render({ model, el }) {
   window.addEventListener("resize", onRoom);
   model.on("change:frame", onFrame);
   model.on("change:status", onStatus);
+  model.on("msg:custom", answered);
   const bye = () => send({ do: "bye" });
   window.addEventListener("pagehide", bye); // the browser's tab is closed
   onStatus(); onFrame(); onLife(); send({ do: "hello" });
@@ -228,6 +232,7 @@ function render({ model, el }) {
     answered();
     model.off("change:frame", onFrame);
     model.off("change:status", onStatus);
+    model.off("msg:custom", answered);
     bye();
   };
 }

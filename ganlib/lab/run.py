@@ -206,10 +206,10 @@ class Run:
         """What one of `frames()` shows, as named fields, for s runs of which it is the nth frame.
 
         step, d_moves; quality: the share of samples within 3 sigma, None where there are no modes; marks: a line for
-        each change of a setting, the time and words for it. As buffers of float32: times (in rounds), d_loss, g_loss (n,),
-        modes (n, s), samples (s, m, d), arrows (s, a, d) of the first a samples, grid (s, lines, points, 2), the last
-        two empty unless shown. As bytes, -1 as 0 and 1 as 255: pixels, which are D's belief (s, side, side) by rows
-        from the bottom, on the line (s, 200), or m images (m, side, side).
+        each change of a setting, the time and words for it. As buffers of float32: times (in rounds), d_loss, g_loss
+        (n,), modes (n, s), samples (s, m, d), arrows (s, a, d) of the first a samples, grid (s, lines, points, 2), the
+        last two empty unless shown. As bytes, -1 as 0 and 1 as 255: pixels, which are D's belief (s, side, side) by
+        rows from the bottom, on the line (s, 200), or m images (m, side, side).
         """
         frames = self.frames()
         shown = frames[: range(len(frames))[index] + 1]

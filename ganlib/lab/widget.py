@@ -292,7 +292,10 @@ class Lab(anywidget.AnyWidget):
             self._tell(traceback.format_exc(limit=-3), error=True)
 
     def _obey(self, message: dict) -> None:
-        """One message of the browser: {"do": name, ...}."""
+        """One message of the browser: {"do": name, ...}. What a hand did is answered at once, so that a view can tell
+        a kernel that hears it from one that does not."""
+        if message["do"] not in ("seen", "hello", "bye"):
+            self.send({"heard": message["do"]})
         match message["do"]:
             case "seen":
                 if isinstance(

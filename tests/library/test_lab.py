@@ -623,3 +623,11 @@ def test_two_labs_do_not_disturb_each_other():
     alone.advance(10)
     assert torch.equal(players_of(one), players_of(alone))
     assert isinstance(one.run.G, MLPGenerator)
+
+
+def test_every_press_is_answered_even_if_it_changes_nothing(monkeypatch):
+    lab, heard = Lab(), []
+    monkeypatch.setattr(lab, "send", lambda content: heard.append(content["heard"]))
+    for message in ({"do": "pause"}, {"do": "set", "name": "k", "value": "1"}, {"do": "seen", "frame": 1}):
+        obey(lab, **message)
+    assert heard == ["pause", "set"]

@@ -35,7 +35,7 @@ function plan(width, most, scene) {
   const beside = width >= 540; // curves beside the square, or below it
   const curves = beside ? Math.max(180, 0.32 * width) : 0;
   const across = width - left - right - (curves && curves + between), down = most - top - bottom;
-  const size = Math.max(160, many && beside ? down : Math.min(across, down, beside ? Infinity : 440));
+  const size = Math.max(160, many ? (beside ? down : 1.7 * across) : Math.min(across, down, beside ? Infinity : 440));
   const square = many ? tiled({ left, top, width: across, height: size }, scene.runs) : { left, top, width: size, height: size };
   const x = beside ? left + square.width + between : left, y = beside ? top : top + square.height + bottom + top;
   const column = { left: x, top: y, width: width - x - right, height: beside ? size : 150 };
@@ -331,8 +331,8 @@ function everyRun(x, box, scene, f, drawOne) {
       arrows: part(f.arrows, run), grid: part(f.grid, run) });
     const modes = scene.modes > 1 ? `: ${modesNow(scene, f)[run]} of ${scene.modes}` : "";
     x.fillStyle = tone(scene, run); x.fillRect(left + 2, top + 4, 12, 12);
-    const words = `seed ${scene.seed + run}${modes}`, size_ = [14, 13, 12].find((s) => widthOf(x, words, s) < size - 20) ?? 11;
-    text(x, words, left + 18, top + 10, { bold: true, size: size_ });
+    const name = `seed ${scene.seed + run}${modes}`, letters = [14, 13, 12, 11].find((s) => widthOf(x, name, s) < size - 22);
+    text(x, letters ? name : `${scene.seed + run}${modes}`, left + 18, top + 10, { bold: true, size: letters ?? 11 });
   }
 }
 

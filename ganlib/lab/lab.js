@@ -1,7 +1,7 @@
 // The lab's view: controls, and a canvas that draws the newest frame when the browser has time for it.
 // It holds no state of the run: everything shown comes from the traits `scene`, `status` and `frame`.
 
-const BESIDE = 680; // from this width on the settings stand beside the picture
+const BESIDE = 780; // from this width on the settings stand beside the picture
 const PATIENCE = 5000; // milliseconds without an answer, after which the reader is told
 
 function element(tag, properties = {}, ...children) {
@@ -17,6 +17,7 @@ function element(tag, properties = {}, ...children) {
 function render({ model, el }) {
   let asked = null; // the clock that runs until the kernel answers
   const send = (message) => {
+    if (el.classList.contains("lab-dead")) return; // nobody is there to be told
     model.send(message);
     if (["seen", "hello", "bye"].includes(message.do) || model.get("recorded")) return;
     asked ??= setTimeout(() => { asked = null; note(UNANSWERED); }, PATIENCE);
@@ -203,17 +204,18 @@ function render({ model, el }) {
     }
   };
 
-  // A kernel that was restarted knows nothing of this lab. JupyterLab then says so by a class on the element.
-  const onLife = () => {
-    if (!el.classList.contains("jupyter-widgets-disconnected") || el.classList.contains("lab-dead")) return;
+  // A kernel that was restarted knows nothing of this lab.
+  const lost = () => {
+    if (el.classList.contains("lab-dead")) return;
     answered();
     el.classList.add("lab-dead");
     el.dataset.playing = false;
     for (const node of el.querySelectorAll("button, input, select")) node.disabled = true;
     note("The kernel was restarted, and this run is gone with it: run this cell again.");
   };
-  const life = new MutationObserver(onLife);
-  life.observe(el, { attributes: true, attributeFilter: ["class"] });
+  const kernel = model.widget_manager?.kernel; // in JupyterLab
+  const onKernel = (_, now) => { if (["restarting", "autorestarting", "dead"].includes(now)) lost(); };
+  kernel?.statusChanged?.connect(onKernel);
   const resized = new ResizeObserver(onRoom);
   resized.observe(el);
   const look = new MutationObserver(onRoom); // JupyterLab's theme is changed
@@ -222,17 +224,20 @@ function render({ model, el }) {
   model.on("change:frame", onFrame);
   model.on("change:status", onStatus);
   model.on("msg:custom", answered);
+  model.on("comm_live_update", lost);
   const bye = () => send({ do: "bye" });
   window.addEventListener("pagehide", bye); // the browser's tab is closed
-  onStatus(); onFrame(); onLife(); send({ do: "hello" });
+  onStatus(); onFrame(); send({ do: "hello" });
   return () => { // the view is closed: its cell was run again, say
     window.removeEventListener("pagehide", bye);
     window.removeEventListener("resize", onRoom);
-    for (const observer of [life, resized, look]) observer.disconnect();
+    kernel?.statusChanged?.disconnect(onKernel);
+    for (const observer of [resized, look]) observer.disconnect();
     answered();
     model.off("change:frame", onFrame);
     model.off("change:status", onStatus);
     model.off("msg:custom", answered);
+    model.off("comm_live_update", lost);
     bye();
   };
 }

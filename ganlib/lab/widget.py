@@ -400,7 +400,7 @@ def _report(player: str, times: int, before: dict, after: dict, run: Run) -> str
         names |= {"fake": "critic of fake"} | ({"real": "critic of real"} if player == "D" else {})
     changes = [f"{label} {before[name]:.3f} → {after[name]:.3f}" for name, label in names.items()]
     how = f"{player} moved{f' {times} times' if times > 1 else ''}"
-    where = ["on samples that stay the same"]
+    where = ["on fixed samples"]
     where += [f"mean of {len(run.seeds)} seeds"] * (len(run.seeds) > 1)
     where += ["without the penalty"] * bool(player == "D" and run.game.penalty)
     return f"{how}: {', '.join(changes)} ({', '.join(where)})."

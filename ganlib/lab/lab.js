@@ -87,6 +87,7 @@ function render({ model, el }) {
   // One click each: settings to look at, those of the start, and the present ones as a call to keep.
   const presets = element("div", { className: "lab-row lab-presets", role: "group", "aria-label": "presets" },
     ...model.get("scene").presets.map((name) => button(name, `A new run with settings for: ${name}`, () => ({ do: "preset", name }))));
+  presets.hidden = !presets.children.length;
   const defaults = button("Defaults", "Start again with the settings that this lab was opened with", () => ({ do: "defaults" }));
   const copy = element("button", { type: "button", textContent: "Copy as code", title: "The call that opens a lab with these settings" });
   copy.addEventListener("click", async () => {

@@ -124,7 +124,7 @@ class Run:
         for player, loss in means.items():
             if losses[player] and not math.isfinite(loss):
                 raise ValueError(diverged(player, self.step))
-        fake = evaluate(self.G, self._z)
+        fake = self._fake = evaluate(self.G, self._z)
         runs = fake if len(self.seeds) > 1 else fake[None]
         modes, quality = [], None
         if isinstance(self.data, GaussianMixture):
@@ -158,12 +158,17 @@ class Run:
             self._latest.pop(name, None)
 
     def _extra(self, name: str) -> bytes:
-        many = len(self.seeds) > 1
+        """The bytes of what is drawn besides the newest frame's samples, for the first of them."""
         if name == "grid":
             lines = evaluate(self.G, self._z_grid.expand(*self.match.batch_shape[:-1], *self._z_grid.shape))
             return lines.cpu().numpy().astype("f4").tobytes()
-        fake = evaluate(self.G, self._z)[..., : 64 if many else 128, :]
-        return self.push(fake).cpu().numpy().astype("f4").tobytes()
+        return (
+            self.push(self._fake[..., : 64 if len(self.seeds) > 1 else 128, :])
+            .cpu()
+            .numpy()
+            .astype("f4")
+            .tobytes()
+        )
 
     def push(self, fake: torch.Tensor) -> torch.Tensor:
         """Where G's cost would have each sample go, (..., n, d): n times minus the gradient of the cost, a mean over n.

@@ -159,6 +159,10 @@ def test_what_is_not_shown_is_not_computed(monkeypatch):
     obey(lab, do="set", name="arrows", value=True)
     obey(lab, do="reset")
     assert len(lab.frame["arrows"]) == 128 * 2 * 4  # switches outlive a run
+    samples = torch.from_numpy(shown(lab, "samples").reshape(-1, 2)[:128].copy())
+    np.testing.assert_allclose(
+        shown(lab, "arrows").reshape(-1, 2), lab.run.push(samples), rtol=1e-4, atol=1e-7
+    )
 
 
 def test_a_move_says_what_it_did():

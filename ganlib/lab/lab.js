@@ -56,7 +56,7 @@ function render({ model, el }) {
     return element("label", { className: "lab-switch" }, box, label);
   };
   const ticks = [tick("arrows", "gradient arrows"), slope, tick("grid", "latent grid")];
-  const full = element("button", { type: "button", innerHTML: CORNERS, title: "Full screen, and back", "aria-label": "full screen" });
+  const full = element("button", { type: "button", innerHTML: CORNERS, title: "Full screen, and back", className: "lab-full", "aria-label": "full screen" });
   full.addEventListener("click", () => (document.fullscreenElement === el ? document.exitFullscreen() : el.requestFullscreen()));
   full.hidden = !document.fullscreenEnabled;
   const above = element("div", { className: "lab-row" }, scrub, where, ...(model.get("recorded") ? [] : ticks));
@@ -80,7 +80,7 @@ function render({ model, el }) {
   }
 
   if (model.get("recorded")) // no kernel behind the page: nothing can be trained or set
-    for (const node of [...buttons.querySelectorAll("button:not(.lab-play)"), ...Object.values(fields)]) node.disabled = true;
+    for (const node of [...buttons.querySelectorAll("button:not(.lab-play, .lab-full)"), ...Object.values(fields)]) node.disabled = true;
   const canvas = element("canvas", { className: "lab-canvas", role: "img", "aria-label": "The run, not drawn yet" });
   const view = element("div", { className: "lab-view" }, above, canvas);
   const body = element("div", { className: "lab-body" }, view, settings);

@@ -34,7 +34,9 @@ def definitions() -> types.SimpleNamespace:
     """What the notebook imports and defines, and its constants in capitals whose value needs no experiment."""
     module = sys.modules["notebook_12"] = types.ModuleType("notebook_12")
     for cell in nbformat.read(NOTEBOOK, 4).cells:
-        if cell.cell_type != "code" or {"exercise", "solution", "widget"} & set(cell.metadata.get("tags", [])):
+        if cell.cell_type != "code" or {"exercise", "solution", "widget"} & set(
+            cell.metadata.get("tags", [])
+        ):
             continue
         for node in ast.parse(cell.source).body:
             wanted = isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
@@ -52,7 +54,11 @@ def row(nb, name, method, patient):
         looks = nb.adagan(patient, SEEDS, boost=PARTS[name])
         counts = nb.numbers(looks[-1][None].repeat(2, 1, 1, 1), patient.data)
         counts[1:3] = np.nan  # held and movement mean nothing here
-        return counts, looks[-1], looks[-1][:, torch.randperm(1000, generator=torch.Generator().manual_seed(0))[:SHOWN]]
+        return (
+            counts,
+            looks[-1],
+            looks[-1][:, torch.randperm(1000, generator=torch.Generator().manual_seed(0))[:SHOWN]],
+        )
     path = nb.play(method, patient, SEEDS)
     return nb.numbers(path, patient.data), path[-1], path[-1, :, :SHOWN]
 
@@ -76,7 +82,7 @@ def round_times(nb, names, repeats=5):
 
 
 def kept(name, where, patient):
-    """What is kept of one row: numbers (5, 12), masses (12, k), samples (12, 200, 2). Not a number if it is not there."""
+    """What is kept of one row: numbers (5, 12), masses (12, k), samples (12, 200, 2); NaN if it is not there."""
     file = KEPT / f"{name} on {where}.npz"
     if not file.exists():
         n, k = len(SEEDS), len(patient.data.means)
@@ -102,7 +108,9 @@ def save(nb, names) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="*", help="names of rows")
     parser.add_argument("--on", nargs="*", help="names of patients")
     parser.add_argument("--save", action="store_true", help="play nothing, write the file of what is there")
@@ -121,7 +129,8 @@ def main() -> None:
             counts, last, samples = row(nb, name, method, patient)
             shares = nb.masses(last, patient.data).numpy()
             np.savez(file, numbers=counts, masses=shares, samples=samples.half().numpy())
-            print(f"{name:26}{where:8}{np.nanmean(counts, 1).round(2)}  {time.process_time() - start:.0f} s", flush=True)
+            seconds, means = time.process_time() - start, np.ma.masked_invalid(counts).mean(1).round(2)
+            print(f"{name:26}{where:8}{means}  {seconds:.0f} s", flush=True)
     if only.save or not (only.only or only.on):
         save(nb, names)
 

@@ -6,7 +6,8 @@
 Parts: `told` (how loud must D be told the label?), `draw` (a small convolutional cGAN, whose weights are kept),
 `semi` (100 labels), `infogan`, `augment`. Each writes 13-PART.npz: the numbers of each run, by seed, and some
 samples as bytes. All train on `halves(digits())[0]` and are judged by the other half and the classifier that comes
-with the course. Settings were chosen with seeds 0, and 100 and more; what is saved are the seeds 1, 2, 3, ...
+with the course. `told` goes on where it was interrupted: delete its file to play it anew. Settings were chosen with
+seeds 0, and 100 and more; what is saved are the seeds 1, 2, 3.
 """
 
 import sys
@@ -115,6 +116,17 @@ def table(part: str, rows: list[dict], **arrays) -> None:
     sign(f"13-{part}.npz")
 
 
+def finished(part: str) -> tuple[list[dict], dict]:
+    """The rows and the further arrays of a run that was interrupted; none where there is no file."""
+    path = HERE / f"13-{part}.npz"
+    if not path.exists():
+        return [], {}
+    arrays = dict(np.load(path))
+    columns = [name for name in arrays if arrays[name].shape == arrays["seed"].shape]
+    rows = [{name: arrays[name][i].item() for name in columns} for i in range(len(arrays["seed"]))]
+    return rows, {name: values for name, values in arrays.items() if name not in columns}
+
+
 def keep(part: str, network: nn.Module) -> None:
     """The weights as halves of floats."""
     weights = {name: w.detach().contiguous() for name, w in network.state_dict().items()}
@@ -172,16 +184,18 @@ def told_run(seed, start, rate, steps=2000, lr_g=2e-3, lr_d=1e-3):
 
 
 def told(seeds=range(1, 3), steps=2000):
-    rows, pictures = [], {}
+    rows, pictures = finished("told")
     for seed in seeds:
-        for start, rate in ((10, 10), (1, 1), (0, 0), (10, 1), (1, 10)):
+        for start, rate in ((10, 10), (0, 0), (1, 10), (10, 1), (1, 1)):
+            if any((row["start"], row["rate"], row["seed"]) == (start, rate, seed) for row in rows):
+                continue
             begun = time.process_time()
             row, x = told_run(seed, start, rate, steps)
             rows.append({"start": start, "rate": rate, "seed": seed, **row})
             say("told", rows[-1], begun)
             if seed == 1 and start == rate:
                 pictures[f"images_{start}"] = as_bytes(x[:100])
-        table("told", rows, **pictures)
+            table("told", rows, **pictures)
 
 
 # ---- draw: a convolutional D that is told the label by a projection, and a Q that reads two codes -----------

@@ -1,16 +1,12 @@
-"""Train the autoencoders of notebook 14 that need longer than a lecture, and save them beside this file.
+"""Train the autoencoders of notebook 14 that a lecture should not wait for, and save them beside this file.
 
-    python data/make_14.py                     all of them, about five minutes of one core
-    python data/make_14.py digits-vae          only this one
+    python data/make_14.py
 
 `digits-planes` are two decoders with codes in the plane, of an adversarial autoencoder and of a variational one, with
-the codes of the held-out digits. `digits-vae` is a variational autoencoder whose decoder is the generator of notebook
-05, to stand beside the bundled GAN. All see `ganlib.images.halves(data)[0]` only. Weights are stored as 16-bit floats;
-the facts in a file's metadata were measured with the stored weights.
+the codes of the held-out digits. Both see `ganlib.images.halves(digits())[0]` only. All numbers are stored as 16-bit
+floats. It takes half a minute of one core.
 """
 
-import argparse
-import time
 from pathlib import Path
 
 import torch
@@ -20,12 +16,10 @@ from torch import nn
 from torch.nn.functional import softplus
 from torch.optim.lr_scheduler import LambdaLR
 
-from ganlib.images import IMAGES, halves
-from ganlib.metrics import frechet_distance
-from ganlib.networks import DCGenerator, MLPDiscriminator, MLPGenerator, down, mlp
+from ganlib.images import digits, halves
+from ganlib.networks import MLPDiscriminator, MLPGenerator, mlp
 from ganlib.objectives import cross_entropy
-from ganlib.pretrained import classifier
-from ganlib.training import Match, evaluate, latents
+from ganlib.training import Match, evaluate
 
 HERE = Path(__file__).parent
 PIXELS = 784
@@ -40,12 +34,6 @@ class Encoder(nn.Module):
 
     def forward(self, x):
         return self.body(x.flatten(-3))
-
-
-def conv_encoder(n_out: int) -> nn.Sequential:
-    """The discriminator of notebook 05 at half its width, with n_out numbers at the end."""
-    first = nn.Sequential(nn.Conv2d(1, 16, 4, stride=2, padding=1), nn.LeakyReLU(0.2))
-    return nn.Sequential(first, down(16, 32), nn.Flatten(), nn.Linear(32 * 7 * 7, n_out))
 
 
 def sampled(mean, log_var, rng):
@@ -80,51 +68,13 @@ def train(match, a_round, steps: int) -> None:
         losses = a_round(match)
         for schedule in schedules:
             schedule.step()
-        if step % 1000 == 0:
+        if step % 500 == 0:
             print(step, {name: round(loss.item(), 4) for name, loss in losses.items()}, flush=True)
 
 
-def coded(match, x, rng):
-    """Codes drawn from q(z | x), and the KL of each q from the prior."""
-    mean, log_var = evaluate(match.encoder, x).chunk(2, -1)
-    return sampled(mean, log_var, rng), 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)
-
-
-def stored(network):
-    """Round the weights to 16-bit floats, in place, as they will be read."""
-    for value in network.state_dict().values():
-        if value.is_floating_point():
-            value.copy_(value.half())
-    return {name: value.detach().contiguous() for name, value in network.state_dict().items()}
-
-
-def make_vae(name: str, steps: int = 5000) -> None:
-    """A VAE with 32 codes; the decoder is the generator of the bundled GAN, untrained."""
-    seen, held_out = halves(IMAGES[name]())
-    torch.manual_seed(0)
-    players = {"G": DCGenerator(), "encoder": conv_encoder(2 * 32)}
-    players = {key: player.to(memory_format=torch.channels_last) for key, player in players.items()}
-    match = Match(players, seen, batch_size=64, lr=1e-3, betas=(0.9, 0.999), seed=0)
-    start = time.process_time()
-    train(match, vae_round, steps)
-    seconds = time.process_time() - start
-    weights = {f"{key}.{k}": v for key, player in players.items() for k, v in stored(player).items()}
-    z, _ = coded(match, seen.images, torch.Generator().manual_seed(1))
-    variance = (evaluate(match.G, z) - seen.images).square().mean()
-    z, kl = coded(match, held_out.images, torch.Generator().manual_seed(1))
-    error = (evaluate(match.G, z) - held_out.images).square().sum((1, 2, 3)).mean()
-    nats = -PIXELS / 2 * (2 * torch.pi * variance).log() - error / (2 * variance) - kl.mean()
-    features = classifier(name).features
-    real = evaluate(features, held_out.images[::2])
-    fake = evaluate(match.G, latents(match.G, len(real), torch.Generator().manual_seed(1)))
-    score = frechet_distance(real, evaluate(features, fake))
-    facts = dict(elbo=nats.item(), sigma=variance.sqrt().item(), frechet_distance=score, steps=steps)
-    save(weights | {"sigma": variance.sqrt()[None]}, f"{name}-vae", **facts, seconds=round(seconds))
-
-
-def make_planes(name: str, steps: int = 3000) -> None:
+def make_planes(steps: int = 1000) -> None:
     """An AAE and a VAE with codes in the plane: decoders, and where they put the held-out images."""
-    seen, held_out = halves(IMAGES[name]())
+    seen, held_out = halves(digits())
     weights = {}
     for kind, a_round in (("aae", aae_round), ("vae", vae_round)):
         torch.manual_seed(0)
@@ -132,9 +82,9 @@ def make_planes(name: str, steps: int = 3000) -> None:
         players = {"G": G, "encoder": encoder, "D": MLPDiscriminator((2,), (64, 64))}
         match = Match(players, seen, batch_size=64, lr=1e-3, betas=(0.9, 0.999), seed=0)
         train(match, a_round, steps)
-        weights |= {f"{kind}.{k}": v for k, v in stored(G).items()}
+        weights |= {f"{kind}.{name}": value for name, value in G.state_dict().items()}
         weights[f"{kind}.codes"] = evaluate(encoder, held_out.images)  # of the VAE: means, log variances
-    save(weights, f"{name}-planes", steps=steps)
+    save(weights, "digits-planes", steps=steps)
 
 
 def save(weights: dict[str, torch.Tensor], name: str, **facts) -> None:
@@ -145,16 +95,6 @@ def save(weights: dict[str, torch.Tensor], name: str, **facts) -> None:
     print(name, facts, flush=True)
 
 
-MAKERS = {"vae": make_vae, "planes": make_planes}
-NAMES = ["digits-planes", "digits-vae"]
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("networks", nargs="*", metavar="network", help=f"of {', '.join(NAMES)}; default: all")
-    wanted = parser.parse_args().networks or NAMES
-    if unknown := set(wanted) - set(NAMES):
-        parser.error(f"expected some of {', '.join(NAMES)}, got {', '.join(unknown)}")
     torch.set_num_threads(1)
-    for name in wanted:
-        images, kind = name.split("-")
-        MAKERS[kind](images)
+    make_planes()

@@ -5,6 +5,7 @@ it stand its section; the equation that was named last: in the cell, in the sent
 how often it held when `tools/replicate.py` repeated its notebook.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -25,9 +26,8 @@ other instruction sets (AVX2, SSE). The last column says in how many repetitions
 measured, its mean, its standard deviation, and how many of these (sd) lie between the mean and the claim's bound.
 (Made by `python tools/claims.py` from what `python tools/replicate.py` measured.)
 """
-LINE = re.compile(  # "PASS  words  [7.93, at least 7]"; "PASS: words", "PASS - words" go when all notebooks use `claim`
-    r"^PASS  (?P<text>.+?)(?:  \[\S+, (?P<bound>at (?:least|most) .+)\])?$|^\s*PASS(?: -|:) *(?P<old>.+?):?\s*$",
-    re.MULTILINE,
+LINE = re.compile(  # "PASS  words  [7.93, at least 7]"
+    r"^PASS  (?P<text>.+?)(?:  \[\S+, (?P<bound>at (?:least|most) .+)\])?$", re.MULTILINE
 )
 
 
@@ -54,9 +54,8 @@ def claims(path: Path, equations: set[str]) -> list[dict[str, str]]:
             continue
         context = numbers(cell.source)
         for line in LINE.finditer("\n".join(output.get("text", "") for output in cell.outputs)):
-            text = line["text"] or line["old"]
-            own = numbers(text) or context
-            row = {"text": text, "bound": line["bound"] or "", "section": section}
+            own = numbers(line["text"]) or context
+            row = {"text": line["text"], "bound": line["bound"] or "", "section": section}
             found.append(row | {"equation": own[-1] if own else equation})
     return found
 
@@ -97,6 +96,7 @@ def current() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     text = current()
     (NOTEBOOKS / "claims.md").write_text(text, encoding="utf-8")
     print(f"{text.count('Repeated before')} notebooks have changed since they were repeated", file=sys.stderr)

@@ -47,15 +47,50 @@ NUMBERS: dict[str, tuple[str, type, float, float]] = {
     "unroll_steps": ("K, moves looked ahead", int, 0, 20),
     "c": ("c, where weights are clipped", float, 1e-4, 100.0),
     "lambda_gp": ("lambda of the penalty", float, 0.0, 1e4),
+    "width": ("units in a layer", int, 1, 512),
+    "depth": ("hidden layers", int, 1, 6),
+    "latent_dim": ("numbers in z", int, 1, 128),
+}
+NETWORKS = ["activation", "width", "depth", "latent_dim"]  # without effect on `players` of one's own
+NEW_RUN = ["data", "objective", *NETWORKS, "seed", "runs"]  # the others take effect while a run goes on
+# One click each: what they set; all else is as in Lab(), but for seed, runs and what is drawn besides.
+PRESETS: dict[str, dict[str, Any]] = {
+    "fills the ring": {},
+    "rotates": {"activation": "ReLU", "lr_d": 5e-4},
+    "freezes": {"activation": "ReLU", "lr_d": 4e-3},
+    "cure: faster D": {"activation": "ReLU", "lr_d": 1.5e-3},
+    "cure: look ahead": {"activation": "ReLU", "lr_d": 5e-4, "objective": "unrolled"},
+    "D wins": {"objective": "minimax", "lr_d": 5e-3, "k": 5},
+    "WGAN-GP, lambda 30": {"objective": "WGAN-GP", "lr_g": 2e-3, "lr_d": 2e-3, "k": 2, "lambda_gp": 30.0},
+    "digits": {"data": "digits", "lr_g": 2e-3},
+}
+SHORT = {"lr_d": "lr D", "lr_g": "lr G", "unroll_steps": "K", "lambda_gp": "lambda"}  # for a mark on a curve
+# As they stand beside the picture: the game, D, G, the networks, chance.
+ORDER = (
+    [*MENUS][:2] + [dial.name for dial in DIALS.values()] + ["lr_d", "k", "lr_g", *NETWORKS, "seed", "runs"]
+)
+HOW_TO_DRAW = "Draw on the square with the mouse or a finger: each stroke adds data and starts a new run."
+# What the reader may have drawn besides, and what is then said of it.
+SWITCHES = {
+    "arrows": (
+        "Arrows: where the slope of G's cost at each sample would send it, against D as it is (an unrolled game: as it "
+        "will be). One scale for all games: slope 1 is half of the longest arrow, slope s has s / (1 + s) of it."
+    ),
+    "grid": (
+        "Grid: what G makes of a square of latents; each line keeps one of the first two numbers of z and runs through "
+        "the other from -2 to 2. All further numbers of z are fixed, at one draw."
+    ),
 }
 HERE = Path(__file__).parent
 
 
 class Lab(anywidget.AnyWidget):
     """One live run. `data` is a name in `DATASETS`, `objective` a name in `GAMES`, `activation` one in `ACTIVATIONS`
-    (None: tanh for points, leaky ReLU for images). k (None: its game's), the learning rates and the batch size may be
-    set too, a game's own number (`DIALS`: unroll_steps, c, lambda_gp), or `players`, a function (shape, seed=...) ->
-    (G, D), which the activation then does not concern. `runs` seeds are trained at once, as one tensor program.
+    (None: tanh for points, leaky ReLU for images). G and D have `depth` hidden layers of `width` units (None: 64 for
+    points, 128 for images), and z has `latent_dim` numbers. k (None: its game's), the learning rates and the batch
+    size may be set too, a game's own number (`DIALS`: unroll_steps, c, lambda_gp), or `players`, a function (shape,
+    seed=...) -> (G, D), which the activation, width, depth and latent_dim then do not concern. `runs` seeds are trained
+    at once, as one tensor program. `arrows` and `grid` are SWITCHES.
 
     `advance(n)` plays n rounds without a browser; the run itself is `lab.run`. Sets how many threads PyTorch uses.
     Raises ValueError for settings that do not exist or are out of range, OSError for data that cannot be read.
@@ -64,18 +99,20 @@ class Lab(anywidget.AnyWidget):
     _esm = (HERE / "draw.js").read_text() + (HERE / "lab.js").read_text()  # one module
     _css = HERE / "lab.css"
     # Traits and no messages, so that a view opened later has the newest picture too.
-    scene = traitlets.Dict().tag(sync=True)  # what stays for a run: menus, extent, real data
+    scene = traitlets.Dict().tag(sync=True)  # what stays for a run: fields, extent, real data
     status = traitlets.Dict().tag(sync=True)  # playing, settings, messages
     frame = traitlets.Dict().tag(sync=True)  # `Run.frame`, with id, index, frames: its place among those kept
 
     def __init__(
         self, data: str = "ring", objective: str = "non-saturating", *,
         lr_g: float = 1e-3, lr_d: float = 1e-3, k: int | None = None, seed: int = 0, runs: int = 1,
-        activation: str | None = None, batch_size: int | None = None, players: Callable | None = None, **dials,
+        activation: str | None = None, batch_size: int | None = None, players: Callable | None = None,
+        width: int | None = None, depth: int = 2, latent_dim: int = 16,
+        arrows: bool = False, grid: bool = False, **dials,
     ):  # fmt: skip
         super().__init__()
-        own = {dial.name: dial.default for dial in DIALS.values()}
-        if unknown := dials.keys() - own.keys():
+        own = {dial.name for dial in DIALS.values()}
+        if unknown := dials.keys() - own:
             raise ValueError(
                 f"expected settings of a lab, such as {', '.join(own)}; got {', '.join(unknown)}"
             )
@@ -84,13 +121,17 @@ class Lab(anywidget.AnyWidget):
         self.playing, self._until, self._task, self._views = False, math.inf, None, 0
         self._sent = self._seen = 0
         self._errors: dict[str, str] = {}
-        settings: dict[str, Any] = {"data": _checked("data", data)}
-        settings["objective"] = _checked("objective", objective)
         given = {
-            "activation": activation or _usual_activation(self._sampler(settings)), "lr_g": lr_g, "lr_d": lr_d,
-            "k": GAMES[objective].n_critic if k is None else k, "seed": seed, "runs": runs, **own, **dials,
+            "activation": activation, "width": width, "depth": depth, "latent_dim": latent_dim, "lr_g": lr_g,
+            "lr_d": lr_d, "k": k, "seed": seed, "runs": runs, "arrows": arrows, "grid": grid, **dials,
         }  # fmt: skip
-        self._start(settings | {name: _checked(name, value) for name, value in given.items()})
+        plain = self._plain(_checked("data", data), _checked("objective", objective))
+        given = {name: _checked(name, value) for name, value in given.items() if value is not None}
+        self._opened = plain | given
+        self._start(
+            self._opened,
+            f"{HOW_TO_DRAW} Until then the data are a smile." * (data == DRAWN),
+        )
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:  # plain Python: no live play, `advance` works
@@ -110,22 +151,26 @@ class Lab(anywidget.AnyWidget):
         data = self._sampler(settings)
         images = data.kind == "images"
         usual = {
-            "hidden": (128, 128) if images else (64, 64),
+            "hidden": (settings["width"],) * settings["depth"],
             "activation": ACTIVATIONS[settings["activation"]],
+            "latent_dim": settings["latent_dim"],
         }
         run = Run(
             data, _game(settings), self._players or partial(mlp_players, **usual),
             seeds=range(settings["seed"], settings["seed"] + settings["runs"]), batch_size=self._batch_size,
-            lr_g=settings["lr_g"], lr_d=settings["lr_d"],
+            lr_g=settings["lr_g"], lr_d=settings["lr_d"], extras=[name for name in SWITCHES if settings[name]],
         )  # fmt: skip
         own = DIALS.get(settings["objective"])
         without_effect = [dial.name for dial in DIALS.values() if dial is not own]
-        without_effect += ["activation"] * bool(self._players) + ["runs"] * images
+        without_effect += NETWORKS * bool(self._players) + ["runs"] * images
         torch.set_num_threads(threads(data.kind, live=True))
         self.run, self.settings, self._until = run, settings, math.inf
         self.scene = run.scene() | {
-            "menus": MENUS, "numbers": {name: spec[0] for name, spec in NUMBERS.items()},
-            "hidden": without_effect, "drawable": settings["data"] == DRAWN,
+            "fields": [
+                {"name": name, "label": _label(name), "options": MENUS.get(name, [])} for name in ORDER
+            ],
+            "presets": [] if self._players else list(PRESETS), "hidden": without_effect,
+            "drawable": settings["data"] == DRAWN,
         }  # fmt: skip
         self._show()
         self._tell(message)
@@ -135,29 +180,63 @@ class Lab(anywidget.AnyWidget):
             return drawn(self._drawing, extent=(-3.0, 3.0))
         return DATASETS[settings["data"]]()
 
+    def _plain(self, data: str = "ring", objective: str = "non-saturating") -> dict[str, Any]:
+        """The settings of Lab(data, objective)."""
+        return {
+            "data": data, "objective": objective, "lr_g": 1e-3, "lr_d": 1e-3, "k": GAMES[objective].n_critic,
+            **{dial.name: dial.default for dial in DIALS.values()}, **_usual(data in IMAGES),
+            "depth": 2, "latent_dim": 16, "seed": 0, "runs": 1, "arrows": False, "grid": False,
+        }  # fmt: skip
+
+    def call(self) -> str:
+        """The call that opens a lab with the present settings."""
+        plain = self._plain(self.settings["data"], self.settings["objective"])
+        named = [
+            name for name in plain if name in ("data", "objective") or self.settings[name] != plain[name]
+        ]
+        words = [f"{name}={self.settings[name]!r}" for name in named if name not in self.scene["hidden"]]
+        words += [f"batch_size={self._batch_size}"] if self._batch_size else []
+        words += [f"players={getattr(self._players, '__name__', '...')}"] if self._players else []
+        return f"Lab({', '.join(words)})".replace("'", '"')
+
     def _set(self, name: str, value: Any) -> None:
         mended = self._errors.pop(name, None) is not None
         try:
             value = _checked(name, value)
+            if name in SWITCHES:
+                self.settings = self.settings | {name: value}
+                self.run.show(name, value)
+                self._show()
+                return self._tell(SWITCHES[name] * value)
             if value == self.settings[name]:  # Enter and leaving the field both send the value
                 return self._tell() if mended else None
             settings = self.settings | {name: value}
-            label = NUMBERS[name][0] if name in NUMBERS else name
             if name == "data":
-                new = self._sampler(settings)
-                if (new.kind == "images") != (self.run.kind == "images"):  # then the networks change too
-                    settings |= {"activation": _usual_activation(new), "runs": 1}
+                if (value in IMAGES) != (self.run.kind == "images"):  # then the networks change too
+                    settings |= _usual(value in IMAGES) | {"runs": 1}
             if name == "objective":
                 settings["k"] = GAMES[value].n_critic
-            if name in ("data", "objective", "activation", "seed", "runs"):
-                return self._start(settings, f"New run: {label} is now {value}.")
+            if name in NEW_RUN:
+                how = f" {HOW_TO_DRAW}" if name == "data" and value == DRAWN else ""
+                return self._start(settings, f"New run: {_label(name)} is now {value}.{how}")
         except (ValueError, OSError) as error:
-            self._errors[name] = str(value)
-            raise ValueError(f"{error}. The run goes on with {self.settings[name]}.") from None
+            self._errors[name] = f"{error}. The run goes on with {self.settings[name]}."
+            return self._tell()
         self.settings, self.run.game = settings, _game(settings)
         for player, optimiser in self.run.match.optimisers.items():
             optimiser.param_groups[0]["lr"] = settings[f"lr_{player.lower()}"]
-        self._tell(f"{label} is now {value:g}; the run goes on.")
+        self.run.marks.append((self.run.time, f"{SHORT.get(name, name)} = {value:g}"))
+        self._show()
+        self._tell(f"{_label(name)} is now {value:g}; the run goes on.")
+
+    def _preset(self, name: str) -> None:
+        if name not in PRESETS or self._players:
+            raise ValueError(f"expected one of {', '.join(PRESETS)}, got {name!r}")
+        chosen = PRESETS[name]
+        kept = ("seed", "arrows", "grid") + ("runs",) * ("data" not in chosen and self.run.kind != "images")
+        plain = self._plain(chosen.get("data", "ring"), chosen.get("objective", "non-saturating"))
+        self._errors.clear()
+        self._start(plain | {each: self.settings[each] for each in kept} | chosen, f"New run: {name}.")
 
     def _draw_by_hand(self, points: list) -> None:
         if len(points) > 2000:
@@ -166,7 +245,7 @@ class Lab(anywidget.AnyWidget):
         before, self._drawing = self._drawing, points
         settings = self.settings | {"data": DRAWN}
         if self.run.kind == "images":
-            settings |= {"activation": _usual_activation(drawn(points))}
+            settings |= _usual(images=False)
         try:
             self._start(settings, f"New run on {len(points)} drawn points.")
         except ValueError:
@@ -188,9 +267,11 @@ class Lab(anywidget.AnyWidget):
         self.frame = self.run.frame(index) | {"id": self._sent, "index": index, "frames": frames}
 
     def _tell(self, message: str = "", error: bool = False) -> None:
+        """Say something; below it, what is wrong with each setting that was not taken."""
         self.status = {
-            "playing": self.playing, "message": message, "error": error,
-            "settings": {name: str(value) for name, value in self.settings.items()}, "errors": dict(self._errors),
+            "playing": self.playing, "message": "\n".join([*filter(None, [message]), *self._errors.values()]),
+            "error": error or bool(self._errors), "errors": dict(self._errors),
+            "settings": {name: str(value) for name, value in self.settings.items()}, "call": self.call(),
         }  # fmt: skip
 
     # --- the controls ---
@@ -211,7 +292,10 @@ class Lab(anywidget.AnyWidget):
             self._tell(traceback.format_exc(limit=-3), error=True)
 
     def _obey(self, message: dict) -> None:
-        """One message of the browser: {"do": name, ...}."""
+        """One message of the browser: {"do": name, ...}. What a hand did is answered at once, so that a view can tell
+        a kernel that hears it from one that does not."""
+        if message["do"] not in ("seen", "hello", "bye"):
+            self.send({"heard": message["do"]})
         match message["do"]:
             case "seen":
                 if isinstance(
@@ -236,6 +320,11 @@ class Lab(anywidget.AnyWidget):
             case "reset":
                 self._errors.clear()
                 self._start(self.settings, "New run.")
+            case "preset":
+                self._preset(message["name"])
+            case "defaults":
+                self._errors.clear()
+                self._start(self._opened, "New run, with the settings that this lab was opened with.")
             case "points":
                 self._draw_by_hand(message["points"])
             case "frame":
@@ -244,10 +333,19 @@ class Lab(anywidget.AnyWidget):
                 self.advance(10) if self._loop is None else self.play(10)
             case "d_move" | "g_move" as move:
                 self.pause()
-                getattr(self.run, move)()
-                self._draw()
+                self._move(move[0].upper(), getattr(self.run, move), message.get("times", 1))
             case other:
                 raise ValueError(f"unknown command {other!r}")
+
+    def _move(self, player: str, move: Callable[[], None], times: int) -> None:
+        """One player's moves, and what they did."""
+        if times not in (1, 10):
+            raise ValueError(f"expected 1 or 10 moves, got {times!r}")
+        before = self.run.verdict()
+        for _ in range(times):
+            move()
+        self._draw()
+        self._tell(_report(player, times, before, self.run.verdict(), self.run))
 
     # --- play and pause ---
 
@@ -289,8 +387,28 @@ class Lab(anywidget.AnyWidget):
             self.pause()
 
 
-def _usual_activation(data) -> str:
-    return "leaky ReLU" if data.kind == "images" else "tanh"
+def _label(name: str) -> str:
+    return NUMBERS[name][0] if name in NUMBERS else name
+
+
+def _report(player: str, times: int, before: dict, after: dict, run: Run) -> str:
+    """What a player's moves did, in a line."""
+    critic = run.game.objective.critic
+    names = {"d_loss": "d_loss", "real": "D(real)", "fake": "D(fake)"} if player == "D" else {
+        "g_loss": "g_loss", "fake": "D(fake)"}  # fmt: skip
+    if critic:
+        names |= {"fake": "critic of fake"} | ({"real": "critic of real"} if player == "D" else {})
+    changes = [f"{label} {before[name]:.3f} → {after[name]:.3f}" for name, label in names.items()]
+    how = f"{player} moved{f' {times} times' if times > 1 else ''}"
+    where = ["on fixed samples"]
+    where += [f"mean of {len(run.seeds)} seeds"] * (len(run.seeds) > 1)
+    where += ["without the penalty"] * bool(player == "D" and run.game.penalty)
+    return f"{how}: {', '.join(changes)} ({', '.join(where)})."
+
+
+def _usual(images: bool) -> dict[str, Any]:
+    """What networks for images, or for points, are like."""
+    return {"activation": "leaky ReLU" if images else "tanh", "width": 128 if images else 64}
 
 
 def _game(settings: dict[str, Any]) -> Game:
@@ -305,6 +423,10 @@ def _checked(name: str, value: Any) -> Any:
     if name in MENUS:
         if value not in MENUS[name]:
             raise ValueError(f"{name}: expected one of {', '.join(MENUS[name])}, got {value!r}")
+        return value
+    if name in SWITCHES:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}: expected True or False, got {value!r}")
         return value
     label, number_type, low, high = NUMBERS[name]
     try:

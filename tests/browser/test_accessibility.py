@@ -64,10 +64,17 @@ def test_marks_stand_out_from_the_page():
     assert all(contrast(colour, "#FFFFFF") >= 3 for colour in (REAL, FAKE, D_COLOUR, G_COLOUR))
 
 
-def test_the_labs_words_can_be_read():
-    words = re.findall(r'\b(?:\w+_TEXT|REAL|GREY|D) = "(#\w{6})"', SCRIPT)
-    colours = [*words, *re.findall(r'colour: "(#\w{6})"', SCRIPT)]
-    assert len(colours) >= 6 and all(contrast(colour, "#FFFFFF") >= 4.5 for colour in colours)
+@pytest.mark.parametrize("name", ["LIGHT", "DARK"])
+def test_the_labs_words_and_curves_can_be_seen_in_either_theme(name):
+    constants = dict(re.findall(r'\b([A-Z_]+) = "(#\w{6})"', SCRIPT))
+    palette = re.search(rf"const {name} = {{(.*?)}}", SCRIPT, re.DOTALL)[1]
+    named = re.findall(r'(\w+): ("#\w{6}"|\w+)', palette)
+    colours = {key: constants.get(value, value.strip('"')) for key, value in named}
+    ground = colours.pop("ground")
+    assert len(colours) == 10
+    words = {"ink", "quiet", "realText", "fakeText", "gText", "d"}
+    for key, colour in colours.items():
+        assert contrast(colour, ground) >= (4.5 if key in words else 3), (key, colour)
 
 
 def test_the_lab_draws_in_the_colours_of_the_figures():

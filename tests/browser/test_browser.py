@@ -127,6 +127,7 @@ def test_the_lab_in_notebook_03(open_notebook):
 def test_points_drawn_with_the_mouse(open_notebook):
     notebook = open_notebook(["from ganlib.lab import Lab", "Lab(data='drawn by hand')"]).run_all()
     lab = LabOnPage(notebook)
+    lab.expect_message("Draw on the square with the mouse")
     square = lab.root.locator("canvas").bounding_box()
     mouse = notebook.page.mouse
     mouse.move(square["x"] + 150, square["y"] + 150)
@@ -140,8 +141,13 @@ def test_points_drawn_with_the_mouse(open_notebook):
     lab.press("Pause")
     lab.expect_playing(False)
     lab.screenshot("drawn")
+    drawn = lab.picture()
     lab.press("Clear the drawing")
-    lab.expect_message("Draw on the left square")
+    lab.expect_message("Cleared. Draw on the square")
+    notebook.page.wait_for_function(
+        "lab => lab.querySelector('.lab-play').disabled", arg=lab.root.element_handle()
+    )
+    assert lab.picture() != drawn  # the data are gone, and nothing can be trained on them
     assert notebook.errors == [] and notebook.error_text() == ""
 
 

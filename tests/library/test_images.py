@@ -234,5 +234,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_the_files_hold_nothing_but_arrays():
     for path in images.DATA.glob("*.npz"):
+        with np.load(path, allow_pickle=False) as arrays:
+            assert all(arrays[name].size for name in arrays)
         with zipfile.ZipFile(path) as archive:
-            assert archive.namelist() == ["images.npy", "labels.npy"]
+            names = archive.namelist()
+        assert all(name.endswith(".npy") for name in names)
+        if path.stem in images.IMAGES:
+            assert names == ["images.npy", "labels.npy"]

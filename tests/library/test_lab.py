@@ -18,7 +18,7 @@ from ganlib.images import Images
 from ganlib.lab import Lab
 from ganlib.lab import widget as widgets
 from ganlib.lab.run import HISTORY, Run
-from ganlib.lab.widget import DATASETS, DRAWN, UNSEEN_FRAMES
+from ganlib.lab.widget import DATASETS, DRAWN, PRESETS, UNSEEN_FRAMES
 from ganlib.networks import MLPGenerator, mlp_players
 from ganlib.training import evaluate, train
 
@@ -47,15 +47,164 @@ def test_a_run_needs_no_widget():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_watching_does_not_change_training():
-    lab = Lab(data="ring", seed=3)
-    for _ in range(10):
-        lab.advance(3)  # ten pictures
+@pytest.mark.parametrize("objective", ["non-saturating", "unrolled", "WGAN-GP"])
+def test_watching_does_not_change_training(objective):
+    """With all that can be shown, switched on and off, and looking back."""
+    lab = Lab(data="ring", objective=objective, seed=3, arrows=True, grid=True)
+    for i in range(5):
+        lab.advance(3)  # five pictures
         obey(lab, do="look", index=1)
+        obey(lab, do="set", name="arrows", value=i % 2 == 0)
+        lab.run.verdict()
     G, D = mlp_players((2,), activation=nn.Tanh, seed=3)
-    for _ in train(G, D, GAMES["non-saturating"], ring(), steps=30, every=30, seed=3):
+    for _ in train(G, D, GAMES[objective], ring(), steps=15, every=15, seed=3):
         pass
     assert torch.equal(players_of(lab), torch.cat([weights(G), weights(D)]))
+
+
+def test_watching_many_seeds_does_not_change_training():
+    shown_, plain = Lab(runs=3, arrows=True, grid=True), Lab(runs=3)
+    for _ in range(4):
+        shown_.advance(2)
+    plain.advance(8)
+    assert torch.equal(players_of(shown_), players_of(plain))
+    assert shown(shown_, "arrows").shape == (3 * 64 * 2,) and shown(shown_, "grid").shape == (
+        3 * 18 * 33 * 2,
+    )
+
+
+# ---- arrows, grid, verdicts --------------------------------------------------------------------------------------
+
+
+def test_arrows_are_minus_the_slope_of_gs_cost():
+    """By finite differences, sample by sample; and by hand where D is a plane: slope (1 - D) w for non-saturating,
+    D w for minimax."""
+    run = Lab(seed=1).run
+    for _ in range(5):
+        run.round()
+    x = run._real[:6].double()
+    run.D.double()
+    push, h = run.push(x), 1e-5
+
+    def cost(x):
+        return nn.functional.softplus(-evaluate(run.D, x))
+
+    for axis in (0, 1):
+        step = torch.zeros(2, dtype=x.dtype)
+        step[axis] = h
+        torch.testing.assert_close(
+            push[:, axis], -(cost(x + step) - cost(x - step)) / (2 * h), rtol=1e-5, atol=1e-8
+        )
+
+    class Plane(nn.Module):
+        def forward(self, x):
+            return x @ torch.tensor([3.0, -1.0])
+
+    run, x = Lab(objective="minimax").run, torch.randn(7, 2)
+    run.D = Plane()
+    belief = run.D(x).sigmoid()[:, None]
+    torch.testing.assert_close(run.push(x), belief * torch.tensor([3.0, -1.0]))
+    run.game = GAMES["non-saturating"]
+    torch.testing.assert_close(run.push(x), (1 - belief) * torch.tensor([3.0, -1.0]))
+    run.game = GAMES["wasserstein"]
+    torch.testing.assert_close(run.push(x), torch.tensor([3.0, -1.0]).expand(7, 2))
+
+
+def test_in_an_unrolled_game_arrows_point_where_g_is_sent():
+    """Not D as it stands, but as it will be: with K = 0 the two are one, with K = 5 they are not."""
+    lab = Lab(objective="unrolled", lr_d=1e-2)
+    lab.advance(20)
+    fake = evaluate(lab.run.G, lab.run._z)[:64]
+    ahead = lab.run.push(fake)
+    lab.run.game = dataclasses.replace(lab.run.game, unroll_steps=0)
+    assert not torch.allclose(ahead, lab.run.push(fake), rtol=0.05)
+
+
+def test_every_run_has_its_own_arrows():
+    lab = Lab(runs=2, seed=3)
+    lab.advance(5)
+    fake = evaluate(lab.run.G, lab.run._z)[:, :10]
+    alone = Lab(seed=4)
+    alone.advance(5)
+    torch.testing.assert_close(lab.run.push(fake)[1], alone.run.push(fake[1]), rtol=1e-3, atol=1e-4)
+
+
+def test_the_grid_is_gs_image_of_a_square_of_latents():
+    lab = Lab(latent_dim=2, grid=True)
+    lines = shown(lab, "grid").reshape(*lab.scene["grid"], 2)
+    assert lab.scene["grid"] == [18, 33]
+    corners = torch.tensor([[-2.0, -2.0], [-2.0, 2.0], [2.0, 2.0]])
+    expected = evaluate(lab.run.G, corners).numpy()
+    found = lines[[0, 0, 8], [0, -1, -1]]  # the first line keeps z1 = -2, the ninth z1 = 2
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(lines[9, 0], expected[0], atol=1e-6)  # the lines of the other way keep z2
+    sixteen = Lab(grid=True).run
+    z = sixteen._z_grid
+    assert z.shape == (18 * 33, 16) and (z[:, 2:] == z[0, 2:]).all() and z[:, :2].abs().max() == 2
+    assert len(shown(Lab(latent_dim=1, grid=True), "grid")) == 33 * 2
+    assert Lab("digits", grid=True, arrows=True).frame["grid"] == b""
+
+
+def test_what_is_not_shown_is_not_computed(monkeypatch):
+    lab = Lab()
+    monkeypatch.setattr(lab.run, "push", lambda fake: 1 / 0)
+    lab.advance(2)
+    assert lab.frame["arrows"] == lab.frame["grid"] == b""
+    assert "two numbers of z" in obey(lab, do="set", name="grid", value=True)["message"]
+    assert lab.frame["grid"] and len(lab.run.frames()) == 2 and lab.status["settings"]["grid"] == "True"
+    obey(lab, do="set", name="grid", value=False)
+    assert lab.frame["grid"] == b"" and lab.status["message"] == ""
+    assert "expected True or False" in obey(lab, do="set", name="grid", value="yes")["message"]
+    monkeypatch.undo()
+    obey(lab, do="set", name="arrows", value=True)
+    obey(lab, do="reset")
+    assert len(lab.frame["arrows"]) == 128 * 2 * 4  # switches outlive a run
+    samples = torch.from_numpy(shown(lab, "samples").reshape(-1, 2)[:128].copy())
+    np.testing.assert_allclose(
+        shown(lab, "arrows").reshape(-1, 2), lab.run.push(samples), rtol=1e-4, atol=1e-7
+    )
+
+
+def test_a_move_says_what_it_did():
+    lab = Lab(seed=2)
+    before = lab.run.verdict()
+    says = obey(lab, do="d_move", times=10)["message"]
+    after = lab.run.verdict()
+    assert lab.run.d_moves == 10 and lab.run.step == 0
+    for name, label in (("d_loss", "d_loss"), ("real", "D(real)"), ("fake", "D(fake)")):
+        assert f"{label} {before[name]:.3f} → {after[name]:.3f}" in says
+    assert after["d_loss"] < before["d_loss"] and after["real"] > after["fake"]
+    game, run = lab.run.game, lab.run
+    real, fake = evaluate(run.D, run._real), evaluate(run.D, evaluate(run.G, run._z))
+    assert after["d_loss"] == pytest.approx(game.objective.discriminator(real, fake).item(), rel=1e-5)
+    assert after["real"] == pytest.approx(real.sigmoid().mean().item(), rel=1e-5)
+    says = obey(lab, do="g_move")["message"]
+    assert says.startswith("G moved: g_loss") and "D(fake)" in says and "D(real)" not in says
+    assert "expected 1 or 10" in obey(lab, do="g_move", times=10**6)["message"] and lab.run.step == 1
+    says = obey(Lab(objective="WGAN-GP", runs=2), do="d_move")["message"]
+    assert "critic of real" in says and "without the penalty" in says and "mean of 2 seeds" in says
+
+
+def test_the_axis_counts_the_moves_of_either_player():
+    """In rounds; thirty moves of D alone are fifteen, so that they can be seen."""
+    lab = Lab(k=2)
+    lab.advance(3)
+    obey(lab, do="d_move")
+    obey(lab, do="g_move")
+    assert shown(lab, "times").tolist() == [0, 3, 3.25, 3.75]
+
+
+def test_a_change_while_a_run_goes_on_leaves_a_mark():
+    lab = Lab()
+    lab.advance(3)
+    obey(lab, do="set", name="lr_d", value="0.002")
+    lab.advance(2)
+    obey(lab, do="set", name="k", value="2")
+    assert lab.frame["marks"] == "3.0 lr D = 0.002\n5.0 k = 2"
+    obey(lab, do="look", index=1)
+    assert lab.frame["marks"] == "3.0 lr D = 0.002"
+    obey(lab, do="reset")
+    assert lab.frame["marks"] == ""
 
 
 def test_looking_back_shows_the_very_frame():
@@ -75,9 +224,9 @@ def test_looking_back_shows_the_very_frame():
 def test_history_is_bounded_and_covers_the_whole_run():
     run = Lab().run
     for _ in range(3 * HISTORY):
-        run.step += 1  # frames without training: only the keeping is looked at
+        run.step, run.time = run.step + 1, run.time + 1  # no training: only the keeping is looked at
         run.draw()
-    steps = np.frombuffer(run.frame()["steps"], "f4")
+    steps = np.frombuffer(run.frame()["times"], "f4")
     assert len(steps) <= HISTORY + 1 and steps[0] == 0 and steps[-1] == run.step
     assert np.ptp(np.diff(steps[:-1])) == 0  # evenly spaced
 
@@ -216,6 +365,73 @@ def test_a_games_own_number_is_shown_and_obeyed():
     assert lab.run.game.unroll_steps == 2 and lab.settings["k"] == 1
 
 
+def test_every_bad_number_is_explained_until_it_is_mended():
+    lab = Lab()
+    obey(lab, do="set", name="lr_d", value="-1")
+    status = obey(lab, do="set", name="seed", value="x")
+    assert status["error"] and len(status["message"].splitlines()) == 2
+    status = obey(lab, do="set", name="k", value="3")
+    assert "k, moves of D is now 3" in status["message"] and "seed: expected" in status["message"]
+    obey(lab, do="set", name="lr_d", value="0.001")
+    assert obey(lab, do="set", name="seed", value="0")["message"] == "" and not lab.status["error"]
+
+
+def test_the_networks_are_as_they_are_set():
+    lab = Lab(width=32, depth=3, latent_dim=2)
+    sizes = [layer.in_features for layer in lab.run.G.body if isinstance(layer, nn.Linear)]
+    assert sizes == [2, 32, 32, 32] and lab.run.G.latent_dim == 2
+    assert "New run: numbers in z is now 5" in obey(lab, do="set", name="latent_dim", value="5")["message"]
+    assert lab.run.G.latent_dim == 5 and lab.run.step == 0
+    obey(lab, do="set", name="depth", value="1")
+    assert [layer.in_features for layer in lab.run.D.body if isinstance(layer, nn.Linear)] == [2, 32]
+    assert "expected a whole number from 1 to 6" in obey(lab, do="set", name="depth", value="7")["message"]
+    obey(lab, do="set", name="data", value="digits")
+    assert lab.settings["width"] == 128 and lab.run.G.body[0].out_features == 128
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_one_click(name):
+    lab = Lab(seed=4, runs=2, lr_g=0.5, k=9, grid=True)
+    obey(lab, do="set", name="k", value="no")
+    obey(lab, do="set", name="lr_g", value="0.25")  # a broken setting does not outlive a preset
+    status = obey(lab, do="preset", name=name)
+    assert name in status["message"] and not status["errors"] and lab.run.step == 0
+    chosen = PRESETS[name]
+    assert all(lab.settings[each] == value for each, value in chosen.items())
+    assert "lr_g" in chosen or lab.settings["lr_g"] == 1e-3
+    assert (
+        lab.settings["seed"] == 4
+        and lab.settings["grid"]
+        and lab.settings["runs"] == (1 if "data" in chosen else 2)
+    )
+    lab.advance(2)
+    obey(lab, do="defaults")
+    assert lab.settings["k"] == 9 and lab.settings["lr_g"] == 0.5 and lab.settings["data"] == "ring"
+
+
+def test_presets_of_networks_that_are_not_the_players():
+    lab = Lab(data="digits", players=mlp_players)
+    assert (
+        lab.scene["presets"] == [] and "expected one of" in obey(lab, do="preset", name="rotates")["message"]
+    )
+    assert "expected one of" in obey(Lab(), do="preset", name="no such")["message"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"objective": "unrolled", "unroll_steps": 3, "activation": "ReLU"}, {"data": "digits", "width": 64},
+     {"data": "1-D mixture", "runs": 2, "batch_size": 32, "arrows": True}, {"objective": "WGAN", "k": 1, "c": 0.1}],
+)  # fmt: skip
+def test_the_copied_call_opens_the_same_lab(settings):
+    lab = Lab(**settings)
+    again = eval(lab.status["call"])
+    assert again.settings == lab.settings and again._batch_size == lab._batch_size
+    lab.advance(2)
+    again.advance(2)
+    assert torch.equal(players_of(lab), players_of(again))
+    assert Lab().call() == 'Lab(data="ring", objective="non-saturating")'
+
+
 def test_players_of_ones_own_are_not_concerned_by_the_activation():
     """In the lab of notebook 05 the activation "was now ReLU", and nothing had changed."""
 
@@ -259,7 +475,10 @@ def test_reset_gives_the_same_run_again():
 
 
 def test_drawn_points_are_the_data():
+    lab = Lab(data=DRAWN)
+    assert "Draw on the square" in lab.status["message"] and "smile" in lab.status["message"]
     lab = Lab()
+    assert "Draw on the square" in obey(lab, do="set", name="data", value=DRAWN)["message"]
     status = obey(lab, do="points", points=[[1.0, 1.0], [-1.0, 0.5]])
     assert "2 drawn points" in status["message"] and lab.settings["data"] == DRAWN
     real = torch.tensor(lab.scene["real"]).view(-1, 2)
@@ -408,3 +627,11 @@ def test_two_labs_do_not_disturb_each_other():
     alone.advance(10)
     assert torch.equal(players_of(one), players_of(alone))
     assert isinstance(one.run.G, MLPGenerator)
+
+
+def test_every_press_is_answered_even_if_it_changes_nothing(monkeypatch):
+    lab, heard = Lab(), []
+    monkeypatch.setattr(lab, "send", lambda content: heard.append(content["heard"]))
+    for message in ({"do": "pause"}, {"do": "set", "name": "k", "value": "1"}, {"do": "seen", "frame": 1}):
+        obey(lab, **message)
+    assert heard == ["pause", "set"]

@@ -54,9 +54,7 @@ def test_what_is_seen_at_which_size(open_notebook, runs):
     for width, height in ((1280, 720), (900, 900), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
         if width == 900:
-            page.evaluate(
-                "() => { window.jupyterapp.commands.execute('application:toggle-left-area'); return null }"
-            )
+            page.evaluate("() => { window.jupyterapp.shell.collapseLeft(); return null }")
         page.wait_for_timeout(700)
         lab.root.scroll_into_view_if_needed()
         words, at = lab.root.evaluate(WORDS), boxes(lab)

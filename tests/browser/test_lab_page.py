@@ -174,6 +174,19 @@ def test_every_wrong_number_is_explained_and_a_change_leaves_its_mark(open_noteb
     assert notebook.errors == [] and notebook.error_text() == ""
 
 
+def test_an_answer_does_not_undo_what_is_being_typed(open_notebook):
+    notebook = open_notebook(["from ganlib.lab import Lab\nlab = Lab()\nlab"]).run_all()
+    lab = LabOnPage(notebook)
+    box = lab.root.get_by_label("seed", exact=True)
+    box.fill("7")
+    lab.root.get_by_role("button", name="+10 rounds").evaluate("button => button.click()")  # the focus stays
+    lab.expect_counts(10, 10)
+    expect(box).to_have_value("7")
+    box.press("Enter")
+    lab.expect_counts(0, 0)
+    assert notebook.execute("print(lab.run.settings['seed'])") == "7\n"
+
+
 def test_arrows_and_grid_live(open_notebook):
     """Each switch changes the picture, and switched off again it is the old one; they stay on while the lab plays."""
     notebook = open_notebook(["from ganlib.lab import Lab\nlab = Lab()\nlab.advance(50)\nlab"]).run_all()

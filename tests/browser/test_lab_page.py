@@ -184,7 +184,7 @@ def test_an_answer_does_not_undo_what_is_being_typed(open_notebook):
     expect(box).to_have_value("7")
     box.press("Enter")
     lab.expect_counts(0, 0)
-    assert notebook.execute("print(lab.run.settings['seed'])") == "7\n"
+    assert notebook.execute("print(lab.settings['seed'])") == "7\n"
 
 
 def test_arrows_and_grid_live(open_notebook):

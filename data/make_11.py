@@ -3,17 +3,27 @@
     python data/make_11.py
 
 The tricks are written out in the notebook, and its function `have` plays each row that `data/stabilisers.npz` lacks. So
-this removes the file and executes the notebook, which takes about five minutes of one core and saves both. Afterwards
-the file's new checksum is to be put into data/SHA256SUMS.
+this puts the file aside and executes the notebook, which saves both. If that fails, the old file comes back.
 """
 
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from make_data import sign
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+TABLE, ASIDE = HERE / "stabilisers.npz", HERE / "stabilisers.npz.old"
 
 if __name__ == "__main__":
-    (ROOT / "data" / "stabilisers.npz").unlink(missing_ok=True)
-    execute = [sys.executable, ROOT / "tools" / "execute.py", ROOT / "notebooks" / "11_stabilisers.ipynb"]
-    sys.exit(subprocess.run(execute, check=False).returncode)
+    TABLE.rename(ASIDE)
+    done = False
+    try:
+        execute = [sys.executable, ROOT / "tools" / "execute.py", ROOT / "notebooks" / "11_stabilisers.ipynb"]
+        done = subprocess.run(execute, check=False).returncode == 0
+    finally:
+        ASIDE.unlink() if done else ASIDE.replace(TABLE)
+    if done:
+        sign(TABLE.name)
+    sys.exit(not done)

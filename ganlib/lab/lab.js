@@ -189,6 +189,7 @@ function render({ model, el }) {
   const onPaint = () => { if (!waiting) { waiting = true; requestAnimationFrame(paint); } };
   const onFrame = () => { answered(); onPaint(); };
   const onRoom = () => { room.width = 0; onPaint(); };
+  let known = model.get("status");
   const onStatus = () => {
     answered();
     const status = model.get("status");
@@ -200,9 +201,10 @@ function render({ model, el }) {
     for (const [name, input] of Object.entries(fields)) {
       const wrong = name in status.errors;
       input.setAttribute("aria-invalid", wrong);
-      if (!wrong && document.activeElement !== input || status.settings[name] !== input.value && !wrong)
-        input.value = status.settings[name];
+      // Only what has changed is written, so that an answer does not undo what is being typed.
+      if (!wrong && (status.settings[name] !== known.settings[name] || name in known.errors)) input.value = status.settings[name];
     }
+    known = status;
   };
 
   // A kernel that was restarted knows nothing of this lab.

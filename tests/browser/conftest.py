@@ -93,7 +93,7 @@ class Notebook:
         self.page.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """JupyterLab on loopback, with configuration of its own, serving an empty folder."""
     home = tmp_path_factory.mktemp("jupyter")

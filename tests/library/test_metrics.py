@@ -101,6 +101,9 @@ def test_frechet_distance_is_a_distance_of_sets():
     assert frechet_distance(one, one + 2) == pytest.approx(
         3 * 2**2, rel=1e-9
     )  # equal covariances: the means alone
+    of_one_feature = frechet_distance(one[:, :1], 3 * one[:, :1] + 2)  # on the line: by mean and deviation
+    mean, deviation = one[:, 0].mean().item(), one[:, 0].std().item()
+    assert of_one_feature == pytest.approx((2 * mean + 2) ** 2 + (2 * deviation) ** 2, rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,10 @@ def definitions(
                 node.names = [alias for alias in node.names if (alias.asname or alias.name) not in own]
                 if not node.names:
                     continue
-            elif isinstance(node, ast.Assign):
+            elif isinstance(node, ast.Assign | ast.AugAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 if not set(constants) & {
-                    n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)
+                    n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)
                 }:
                     continue
             elif not isinstance(node, ast.Import):

@@ -1,13 +1,12 @@
 """Notebook 11 beyond its own cells: tricks whose dial is at nothing, the board, the exercises, the file."""
 
-import ast
 import functools
 
 import numpy as np
 import pytest
 import torch
 from helpers import weights
-from notebook_code import answered, cells, follows, shown
+from notebook_code import answered, definitions, follows, shown
 
 from ganlib.batched import BatchedMatch
 from ganlib.distributions import ring
@@ -20,27 +19,11 @@ STEM = "11_stabilisers"
 @functools.cache
 def everything() -> dict:
     """What the notebook imports and defines, its constants, and what the exercises and the board need besides."""
-    names: dict = {}
-    wanted = {"plain_players", "kept", "everyone", "x", "step", "rng", "pairs", "measured"}
-    for cell in cells(STEM):
-        tags = set(cell.metadata.get("tags", []))
-        for node in ast.parse(cell.source).body:
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-            stored = {n.id for t in targets if t is not None for n in ast.walk(t) if isinstance(n, ast.Name)}
-            keep = isinstance(node, ast.Import | ast.ImportFrom | ast.With)
-            keep = (
-                keep or isinstance(node, ast.FunctionDef | ast.ClassDef) and not tags & {"solution", "widget"}
-            )
-            keep = (
-                keep
-                or isinstance(node, ast.Assign | ast.AugAssign)
-                and stored
-                and not tags & {"solution", "widget"}
-                and (stored <= wanted or all(name.isupper() for name in stored))
-            )
-            if keep:
-                exec(compile(ast.Module([node], []), STEM, "exec"), names)
-    return names
+    constants = (
+        "FULL SEEDS ROUNDS DATA PLAIN PATIENTS TRICKS NS SMOOTH EBGAN CHARGES DRAGAN Z X PLAYED EVERY_ROW FAMILIES "
+        "COLUMNS GUESSED START PARTNERS MATRICES LINE OFF KERNELS plain_players kept everyone x step rng pairs measured"
+    )
+    return definitions(STEM, constants.split(), leave_out=("solution", "widget"))
 
 
 def after(game, rounds: int = 4, **players) -> torch.Tensor:

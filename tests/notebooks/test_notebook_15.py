@@ -13,9 +13,7 @@ STEM = "15_translation_and_growth"
 @functools.cache
 def everything() -> dict:
     constants = {"FULL", "SEEDS", "ROUNDS", "PLAIN", "X", "Y", "SYMMETRIES", "LOSSES", "START"}
-    names = definitions(STEM, constants, leave_out=("exercise", "solution"))
-    names["SYMMETRIES"] |= {("reflection", k): [(k - i) % 8 for i in range(8)] for k in range(8)}
-    return names
+    return definitions(STEM, constants, leave_out=("exercise", "solution"))
 
 
 @pytest.mark.parametrize("layers", [[(3, 1)], [(4, 2), (3, 1)], [(4, 2), (4, 2), (4, 1)], [(5, 3), (2, 2)]])

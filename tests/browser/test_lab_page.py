@@ -54,9 +54,7 @@ def test_what_is_seen_at_which_size(open_notebook, runs):
     for width, height in ((1280, 720), (900, 900), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
         if width == 900:
-            page.evaluate(
-                "() => { window.jupyterapp.commands.execute('application:toggle-left-area'); return null }"
-            )
+            page.evaluate("() => { window.jupyterapp.shell.collapseLeft(); return null }")
         page.wait_for_timeout(700)
         lab.root.scroll_into_view_if_needed()
         words, at = lab.root.evaluate(WORDS), boxes(lab)
@@ -174,6 +172,19 @@ def test_every_wrong_number_is_explained_and_a_change_leaves_its_mark(open_noteb
     lab.type("seed", "0")
     expect(lab.root.locator(".lab-message")).not_to_contain_text("expected")
     assert notebook.errors == [] and notebook.error_text() == ""
+
+
+def test_an_answer_does_not_undo_what_is_being_typed(open_notebook):
+    notebook = open_notebook(["from ganlib.lab import Lab\nlab = Lab()\nlab"]).run_all()
+    lab = LabOnPage(notebook)
+    box = lab.root.get_by_label("seed", exact=True)
+    box.fill("7")
+    lab.root.get_by_role("button", name="+10 rounds").evaluate("button => button.click()")  # the focus stays
+    lab.expect_counts(10, 10)
+    expect(box).to_have_value("7")
+    box.press("Enter")
+    lab.expect_counts(0, 0)
+    assert notebook.execute("print(lab.settings['seed'])") == "7\n"
 
 
 def test_arrows_and_grid_live(open_notebook):

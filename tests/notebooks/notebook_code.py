@@ -124,9 +124,11 @@ def answered(stem: str, number: int, attempt: str, namespace: dict) -> str:
     return printed.getvalue().strip()
 
 
-def shown(stem: str, namespace: dict):
-    """The box that the notebook's only widget cell ends with, and a copy of `namespace` with what the cell defines."""
-    (source,) = tagged(stem, "widget")
+def shown(stem: str, namespace: dict, number: int = 0, of: int = 1):
+    """The box that widget cell `number` of the notebook's `of` ends with, and a copy of `namespace` with what the cell
+    defines."""
+    source, *others = tagged(stem, "widget")[number:] + tagged(stem, "widget")[:number]
+    assert len(others) == of - 1
     *body, last = ast.parse(source).body
     names = dict(namespace)
     exec(ast.unparse(body), names)

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from ipywidgets import HTML, FloatSlider, Image
+from ipywidgets import HTML, Button, FloatSlider, Image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image as Picture
@@ -85,6 +85,17 @@ def test_an_error_is_shown_and_the_picture_stays(error, said):
     explored.slider.value = 0.2
     assert explored.message.value == ""
     assert explored.picture.value == before
+
+
+def test_reset_goes_back_to_the_first_settings():
+    explored = Explored()
+    before = explored.picture.value
+    (reset,) = (child for child in explored.box.children[0].children if isinstance(child, Button))
+    for height in (0.7, 1.5):  # a good value, and one that gave an error
+        explored.slider.value = height
+        reset.click()
+        assert explored.slider.value == 0.2
+        assert explored.picture.value == before and explored.message.value == ""
 
 
 def test_bad_defaults_are_the_authors_error():

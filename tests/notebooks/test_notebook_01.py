@@ -148,7 +148,7 @@ def test_a_round_in_slow_motion_is_a_round_of_a_match(book):
 def test_slow_motion_follows_and_its_steps_lead_downhill(book):
     buttons, box = shown(STEM, book, 0, of=2)[0].children
     assert follows(box)
-    number, step = box.children[0].children
+    number, step, _ = box.children[0].children
     assert (buttons.min, buttons.max) == (step.min, step.max) == (1, len(book["rounds"][0])) == (1, 11)
     assert (number.min, number.max) == (1, len(book["rounds"]))
     parts = book["diagram"](Figure().subplots())

@@ -34,7 +34,9 @@ def explore(
     background = canvas.copy_from_bbox(fig.bbox)
     picture, message = ipywidgets.Image(format="png"), ipywidgets.HTML()
     picture.add_class("explore-picture")
-    picture.layout.max_width = "100%"
+    # On a small screen the whole figure under its controls, not the upper part of it.
+    picture.layout.max_width, picture.layout.max_height = "100%", "calc(100vh - 230px)"
+    picture.layout.object_fit, picture.layout.object_position = "contain", "left"
     loop, waiting = _running_loop(), []
 
     def draw():

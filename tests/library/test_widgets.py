@@ -109,6 +109,11 @@ def test_every_control_and_the_picture_are_in_the_box():
     assert "explore-picture" in explored.picture._dom_classes
 
 
+def test_the_picture_is_never_higher_than_the_window_and_keeps_its_shape():
+    layout = Explored().picture.layout
+    assert "100vh" in layout.max_height and layout.max_width == "100%" and layout.object_fit == "contain"
+
+
 def test_in_a_kernel_updates_wait_for_the_main_loop_and_only_the_newest_is_drawn():
     """Callbacks may come on another thread; a queue of old values must not build up."""
 

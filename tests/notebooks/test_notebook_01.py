@@ -149,8 +149,15 @@ def test_slow_motion_follows_and_its_steps_lead_downhill(book):
     buttons, box = shown(STEM, book, 0, of=2)[0].children
     assert follows(box)
     number, step, _ = box.children[0].children
-    assert (buttons.min, buttons.max) == (step.min, step.max) == (1, len(book["rounds"][0])) == (1, 11)
+    assert (step.min, step.max) == (1, len(book["rounds"][0])) == (1, 11)
     assert (number.min, number.max) == (1, len(book["rounds"]))
+    back, forward = buttons.children
+    for button, expected in ((back, 1), (forward, 2), (forward, 3), (back, 2)):
+        button.click()
+        assert step.value == expected
+    step.value = 11
+    forward.click()
+    assert step.value == 11
     parts = book["diagram"](Figure().subplots())
     for steps in book["rounds"]:
         for _, where, known in steps:

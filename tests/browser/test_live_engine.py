@@ -1,5 +1,5 @@
-"""The engine of the page's lab, in the browser, against PyTorch: the same weights and the same batch, and then one move of
-each player."""
+"""The engine of the page's lab, in the browser, against PyTorch: from the same weights, on the same batches, one move
+of each player."""
 
 import json
 from dataclasses import replace
@@ -43,7 +43,8 @@ def flat(network) -> list[list[float]]:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_one_move_of_each_player_is_pytorchs(engine, name, activation):
-    """Twice: in the second round Adam has a past. Losses and weights agree to 1e-5, of which tanh needs the most."""
+    """Twice, as in the second round Adam has a past. Losses and weights agree to 1e-5; all but tanh to 1e-10."""
+    tolerance = 1e-5 if activation == "tanh" else 1e-10  # the engine's tanh is right to 1e-8
     data = "1-D mixture" if name == "hinge" else "ring"
     sampler = (LINE | PLANAR)[data]()
     kind = ACTIVATIONS[activation]
@@ -71,9 +72,9 @@ def test_one_move_of_each_player_is_pytorchs(engine, name, activation):
         settings["c"] = 0.3
     given = [{key: value.flatten().tolist() for key, value in batch.items()} for batch in batches]
     found = engine.evaluate(MOVES, {"settings": settings, "G": before[0], "D": before[1], "batches": given})
-    np.testing.assert_allclose(found["losses"], expected, rtol=1e-5)
+    np.testing.assert_allclose(found["losses"], expected, rtol=tolerance)
     for network, old, new in ((G, before[0], found["G"]), (D, before[1], found["D"])):
-        np.testing.assert_allclose(new, sum(flat(network), []), rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(new, sum(flat(network), []), rtol=tolerance, atol=1e-4 * tolerance)
         moved = np.abs(np.subtract(new, sum(old, []))) > LR / 10
         assert moved.mean() > 0.25, moved.mean()  # Adam moves a weight by about the rate; of dead ReLUs none
 

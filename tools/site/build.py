@@ -299,13 +299,13 @@ blobs of a ring, over the surface of what D believes; beside it the losses and t
 <script src="_static/live.js"></script>
 """
 
-LEAD = """Press **Play**. Two networks start to learn in this page: *G* makes the vermilion crosses out of noise, *D* tells
-them from the blue circles, and the ground shows what *D* believes. Change anything while it runs.
+LEAD = """Press **Play**. Two networks start to learn in this page: *G* makes the vermilion crosses out of noise, *D*
+tells them from the blue circles, and the ground shows what *D* believes. Change anything while it runs.
 """
 
-LIMITS = """*The lab trains in your browser: [an engine of {lines} lines](engine.md), which the tests hold to PyTorch; nothing
-leaves this page. It does not do gradient penalty, look-ahead, pictures and several seeds at once: on the pages of the
-notebooks they are recorded runs, and in JupyterLab they are live.*
+LIMITS = """*The lab trains in your browser, by [{lines} lines of JavaScript](engine.md) that the tests hold to PyTorch,
+and nothing leaves this page. Gradient penalty, look-ahead, pictures and several seeds at once are not here: on the
+pages of the notebooks they are recorded runs, and in JupyterLab they are live.*
 """
 
 ENGINE = """# The engine of the live lab
@@ -320,8 +320,8 @@ their gradients, Adam, five objectives, and the two moves. A test plays each mov
 
 
 def live_settings() -> dict:
-    """What the page's lab takes from the one in Python, for `worker.js`: settings, words and presets. Of the games, those
-    that an objective, k and clipping make; of the rest it offers what `engine.js` can do."""
+    """What the page's lab takes from the one in Python, for `worker.js`: settings, words and presets. Of the games,
+    those that an objective, k and clipping make; of the rest it offers what `engine.js` can do."""
     from ganlib.games import DIALS, GAMES
     from ganlib.lab import run, widget
 

@@ -75,7 +75,7 @@ function product(C, A, B, rows, columns, inner, stepAr, stepAk, stepBk, stepBc) 
   }
 }
 
-// Lambert's continued fraction of tanh at half of x, doubled: right to 1e-8, in a tenth of the time of Math.tanh.
+// Lambert's continued fraction of tanh at half of x, doubled: right to 1e-8, and much faster than Math.tanh.
 function tanh(x) {
   const u = Math.max(-5, Math.min(5, x / 2)), s = u * u;
   const t = (u * (135135 + s * (17325 + s * (378 + s)))) / (135135 + s * (62370 + s * (3150 + 28 * s)));

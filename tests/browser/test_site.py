@@ -130,7 +130,7 @@ def test_recordings_are_small(site):
 # ---- the pages ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stem", ["index", "claims", *STEMS])
+@pytest.mark.parametrize("stem", ["index", "claims", "engine", *STEMS])
 def test_a_page_shows_its_mathematics_and_pictures_to_everyone(page, served, stem):
     open_page(page, served, stem)
     shown = page.evaluate(
@@ -199,10 +199,10 @@ def test_the_live_lab_learns_the_ring_in_the_page(page, served):
     expect(canvas).to_have_attribute("aria-label", re.compile("[678] of 8 modes"), timeout=240_000)
     play.click()
     expect(lab).to_have_attribute("data-playing", "false")
+    page.wait_for_timeout(500)  # the last picture is drawn
     step = lab.get_attribute("data-step")
-    assert 200 < int(step) < 3000
-    page.wait_for_timeout(300)
-    assert lab.get_attribute("data-step") == step
+    page.wait_for_timeout(500)
+    assert lab.get_attribute("data-step") == step and 200 < int(step) < 3000
     lab.get_by_label("gradient arrows").check()
     expect(lab.locator(".lab-slope")).to_contain_text("median")
     lab.get_by_label("objective", exact=True).select_option("WGAN")

@@ -43,8 +43,9 @@ def flat(network) -> list[list[float]]:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_one_move_of_each_player_is_pytorchs(engine, name, activation):
-    """Twice, as in the second round Adam has a past. Losses and weights agree to 1e-5; all but tanh to 1e-10."""
-    tolerance = 1e-5 if activation == "tanh" else 1e-10  # the engine's tanh is right to 1e-8
+    """Twice, as in the second round Adam has a past. Losses and weights agree to 1e-5; all but tanh to 1e-8."""
+    # The engine's own tanh is right to 1e-8. Adam enlarges rounding where a gradient is 0, as of a critic's last bias.
+    tolerance = 1e-5 if activation == "tanh" else 1e-8
     data = "1-D mixture" if name == "hinge" else "ring"
     sampler = (LINE | PLANAR)[data]()
     kind = ACTIVATIONS[activation]

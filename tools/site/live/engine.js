@@ -173,8 +173,8 @@ const OBJECTIVES = {
   "non-saturating": { ...crossEntropy, G: [(t) => softplus(-t), (t) => -sigmoid(-t)] },
   "least-squares": { real: [(t) => (t - 1) ** 2 / 2, (t) => t - 1], fake: [(t) => (t + 1) ** 2 / 2, (t) => t + 1],
     G: [(t) => t ** 2 / 2, (t) => t] },
-  "hinge": { real: [(t) => Math.max(1 - t, 0), (t) => (t < 1 ? -1 : 0)], fake: [(t) => Math.max(1 + t, 0), (t) => (t > -1 ? 1 : 0)],
-    G: [(t) => -t, () => -1] },
+  "hinge": { real: [(t) => Math.max(1 - t, 0), (t) => (t < 1 ? -1 : 0)],
+    fake: [(t) => Math.max(1 + t, 0), (t) => (t > -1 ? 1 : 0)], G: [(t) => -t, () => -1] },
   "wasserstein": { real: [(t) => -t, () => -1], fake: [(t) => t, () => 1], G: [(t) => -t, () => -1] }, // WGAN clips too
 };
 

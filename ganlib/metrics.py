@@ -57,7 +57,9 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     for x in (real, fake):
         if x.dim() != 2 or x.shape[1] != real.shape[1] or len(x) <= x.shape[1] or not x.isfinite().all():
             raise ValueError(f"expected finite features (n, k) with n > k in each set, got {tuple(x.shape)}")
-    (mean_r, cov_r), (mean_f, cov_f) = ((x.mean(dim=0), x.T.cov().reshape(x.shape[1], -1)) for x in (real.double(), fake.double()))
+    (mean_r, cov_r), (mean_f, cov_f) = (
+        (x.mean(dim=0), x.T.cov().reshape(x.shape[1], -1)) for x in (real.double(), fake.double())
+    )
     roots = torch.linalg.eigvals(cov_r @ cov_f).real.clamp(min=0).sqrt()
     return ((mean_r - mean_f).square().sum() + cov_r.trace() + cov_f.trace() - 2 * roots.sum()).item()
 

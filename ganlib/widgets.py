@@ -17,7 +17,8 @@ def explore(
     fig: Figure, update: Callable[..., Iterable[Artist]], **controls: ipywidgets.Widget
 ) -> ipywidgets.VBox:
     """`fig` under `controls`: a moved control calls `update(**values)`, which sets data on artists of `fig` and
-    returns all artists it ever changes (as in matplotlib's FuncAnimation with blit=True).
+    returns all artists it ever changes (as in matplotlib's FuncAnimation with blit=True). A button takes the controls
+    back to where they were.
 
     The rest of the figure is drawn once, so a redraw takes about 30 ms; while one is drawn, newer values wait and
     only the newest is drawn. An error of `update` is shown under the figure, and the picture stays (on the first call
@@ -33,7 +34,9 @@ def explore(
     background = canvas.copy_from_bbox(fig.bbox)
     picture, message = ipywidgets.Image(format="png"), ipywidgets.HTML()
     picture.add_class("explore-picture")
-    picture.layout.max_width = "100%"
+    # On a small screen the whole figure under its controls, not the upper part of it.
+    picture.layout.max_width, picture.layout.max_height = "100%", "calc(100vh - 230px)"
+    picture.layout.object_fit, picture.layout.object_position = "contain", "left"
     loop, waiting = _running_loop(), []
 
     def draw():
@@ -62,9 +65,16 @@ def explore(
 
     for control in controls.values():
         control.observe(on_change, "value")
+    start, reset = _values(controls), ipywidgets.Button(description="Reset", layout={"width": "80px"})
+
+    def on_reset(_):
+        for name, control in controls.items():
+            control.value = start[name]
+
+    reset.on_click(on_reset)
     draw()
     return ipywidgets.VBox(
-        [ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"}), picture, message]
+        [ipywidgets.HBox([*controls.values(), reset], layout={"flex_flow": "row wrap"}), picture, message]
     )
 
 

@@ -24,8 +24,11 @@ CHROMIUM_ARGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
-READY = """() => {
+VIEWPORT = {"width": 1400, "height": 1000}
+# What is run before that is silently lost.
+READY = """name => {
   const panel = window.jupyterapp?.shell?.currentWidget, session = panel?.sessionContext;
+  if (panel?.context?.path !== name) return false;
   const kernel = session?.session?.kernel;
   return !!(panel?.content?.model && session.isReady && kernel?.connectionStatus === 'connected'
             && kernel?.status === 'idle');
@@ -39,18 +42,35 @@ class Notebook:
         self.context, self.server, self.name = context, server, name
         self.errors: list[str] = []  # uncaught JavaScript errors
         self.external: list[str] = []  # requests that left the machine
-        self.open()
+        self.page = None
 
     def open(self):
         """In a new tab of the browser."""
-        self.page = self.context.new_page()
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._note_request)
+        self.listen(self.context.new_page())
         # a workspace of its own: no tabs left over from another test
         workspace = f"{Path(self.name).stem}-{time.time_ns()}"
         place = f"{self.server['url']}/lab/workspaces/{workspace}/tree/{self.name}"
         self.page.goto(f"{place}?token={self.server['token']}")
-        self.page.wait_for_function(READY, timeout=90_000, polling=100)  # running earlier is silently lost
+        self.page.wait_for_function(READY, arg=self.name, timeout=90_000, polling=100)
+        return self
+
+    def open_beside(self, page):
+        """In a tab where JupyterLab runs already."""
+        self.listen(page)
+        page.evaluate(
+            "path => { window.jupyterapp.commands.execute('docmanager:open', {path}); return null }",
+            self.name,
+        )
+        page.wait_for_function(READY, arg=self.name, timeout=90_000, polling=100)
+        return self
+
+    def listen(self, page):
+        self.page = page
+        page.on("pageerror", self._note_error)
+        page.on("request", self._note_request)
+
+    def _note_error(self, error):
+        self.errors.append(str(error))
 
     def _note_request(self, request):
         if not request.url.startswith((self.server["url"], "data:", "blob:")):
@@ -89,8 +109,13 @@ class Notebook:
         )
 
     def close(self):
-        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-        self.page.close()
+        """The notebook and its kernel; the tab stays."""
+        self.page.evaluate(
+            """async () => { const panel = window.jupyterapp.shell.currentWidget;
+                 await panel.sessionContext.shutdown(); panel.dispose() }"""
+        )
+        self.page.remove_listener("pageerror", self._note_error)
+        self.page.remove_listener("request", self._note_request)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +178,7 @@ def browser_context(tmp_path_factory):
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             str(tmp_path_factory.mktemp("chromium")), executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS,
-            viewport={"width": 1400, "height": 1000},
+            viewport=VIEWPORT,
         )  # fmt: skip
         yield context
         context.close()
@@ -161,12 +186,13 @@ def browser_context(tmp_path_factory):
 
 @pytest.fixture
 def open_notebook(browser_context, server):
-    """open_notebook(path) opens a copy of that file; open_notebook([code, ...]) a notebook of those cells."""
+    """open_notebook(path) opens a copy of that file; open_notebook([code, ...]) a notebook of those cells. In the tab
+    of the last test, where JupyterLab is loaded already, or with `own_tab` in one that is closed afterwards."""
     import nbformat
 
     opened = []
 
-    def open_(source) -> Notebook:
+    def open_(source, own_tab: bool = False) -> Notebook:
         name = f"{time.time_ns()}.ipynb"
         if isinstance(source, Path):
             (server["folder"] / name).write_text(source.read_text())
@@ -174,9 +200,19 @@ def open_notebook(browser_context, server):
             book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in source])
             book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
             nbformat.write(book, server["folder"] / name)
-        opened.append(Notebook(browser_context, server, name))
-        return opened[-1]
+        notebook = Notebook(browser_context, server, name)
+        opened.append((notebook, own_tab))
+        if own_tab:
+            return notebook.open()
+        if tab := server.get("tab"):
+            tab.set_viewport_size(VIEWPORT)
+            return notebook.open_beside(tab)
+        notebook.open()
+        server["tab"] = notebook.page
+        return notebook
 
     yield open_
-    for notebook in opened:
+    for notebook, own_tab in opened:
         notebook.close()
+        if own_tab:
+            notebook.page.close()

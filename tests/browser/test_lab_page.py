@@ -126,7 +126,7 @@ def test_a_restarted_kernel_is_told_of(open_notebook):
     expect(lab.root.get_by_role("button", name="+10 rounds")).to_be_disabled()
     expect(lab.root.get_by_label("seed", exact=True)).to_be_disabled()
     lab.screenshot("restarted")
-    page.wait_for_function(READY, timeout=60_000)
+    page.wait_for_function(READY, arg=notebook.name, timeout=60_000)
     lab.expect_message("run this cell again")
     notebook.run_all()
     lab = LabOnPage(notebook)

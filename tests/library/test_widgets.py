@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from ipywidgets import HTML, FloatSlider, Image
+from ipywidgets import HTML, Button, FloatSlider, Image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image as Picture
@@ -87,6 +87,17 @@ def test_an_error_is_shown_and_the_picture_stays(error, said):
     assert explored.picture.value == before
 
 
+def test_reset_goes_back_to_the_first_settings():
+    explored = Explored()
+    before = explored.picture.value
+    (reset,) = (child for child in explored.box.children[0].children if isinstance(child, Button))
+    for height in (0.7, 1.5):  # a good value, and one that gave an error
+        explored.slider.value = height
+        reset.click()
+        assert explored.slider.value == 0.2
+        assert explored.picture.value == before and explored.message.value == ""
+
+
 def test_bad_defaults_are_the_authors_error():
     with pytest.raises(ValueError, match="height must be"):
         Explored(height=1.5)
@@ -96,6 +107,11 @@ def test_every_control_and_the_picture_are_in_the_box():
     explored = Explored()
     assert explored.slider in explored.box.children[0].children
     assert "explore-picture" in explored.picture._dom_classes
+
+
+def test_the_picture_is_never_higher_than_the_window_and_keeps_its_shape():
+    layout = Explored().picture.layout
+    assert "100vh" in layout.max_height and layout.max_width == "100%" and layout.object_fit == "contain"
 
 
 def test_in_a_kernel_updates_wait_for_the_main_loop_and_only_the_newest_is_drawn():

@@ -124,9 +124,11 @@ def answered(stem: str, number: int, attempt: str, namespace: dict) -> str:
     return printed.getvalue().strip()
 
 
-def shown(stem: str, namespace: dict):
-    """The box that the notebook's only widget cell ends with, and a copy of `namespace` with what the cell defines."""
-    (source,) = tagged(stem, "widget")
+def shown(stem: str, namespace: dict, number: int = 0, of: int = 1):
+    """The box that widget cell `number` of the notebook's `of` ends with, and a copy of `namespace` with what the cell
+    defines."""
+    source, *others = tagged(stem, "widget")[number:] + tagged(stem, "widget")[:number]
+    assert len(others) == of - 1
     *body, last = ast.parse(source).body
     names = dict(namespace)
     exec(ast.unparse(body), names)
@@ -135,13 +137,15 @@ def shown(stem: str, namespace: dict):
 
 def follows(box) -> bool:
     """Whether a box of `ganlib.widgets.explore` draws another picture for each setting of its controls, also at the
-    ends of all of them, and has no complaint."""
-    controls, picture, message = box.children
-    drawn = {}  # settings: picture
-    for control in controls.children:
+    ends of all of them, goes back to the first with its button, and has no complaint."""
+    row, picture, message = box.children
+    *controls, reset = row.children
+    first, drawn = picture.value, {}  # settings: picture
+    for control in controls:
         ends = [getattr(control, end, control.value) for end in ("min", "max")]
         for value in [control.value, *getattr(control, "options", ()), *ends]:
             control.value = value
-            drawn[tuple(c.value for c in controls.children)] = picture.value
-    different = len(set(drawn.values())) == len(drawn) > len(controls.children)
-    return different and not message.value and all(c.description for c in controls.children)
+            drawn[tuple(c.value for c in controls)] = picture.value
+    reset.click()
+    different = len(set(drawn.values())) == len(drawn) > len(controls) and picture.value == first
+    return different and not message.value and all(c.description for c in controls)

@@ -100,13 +100,13 @@ def test_every_cell_that_must_be_filled_is():
 
 
 def test_every_place_exists():
-    """A notebook of the curriculum; and where it is in the repository and a section is named, the section."""
+    """A notebook of the curriculum, and a section or an exercise that stands in it."""
     for row in atlas().itertuples():
         for where in row.where.split():
-            number, exercise, section = re.fullmatch(r"(\d\d)(?::(E?)(\d+))?", where).groups()
+            number, exercise, section = re.fullmatch(r"(\d\d):(E?)(\d+)", where).groups()
             (stem,) = [name for name in CURRICULUM if name.startswith(number)]
             path = NOTEBOOKS / f"{stem}.ipynb"
-            if section and path.exists():
+            if path.exists():
                 prose = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown")
                 heading = f"### Exercise {section} " if exercise else f"## {section} · "
                 assert re.search(rf"(?m)^{heading}", prose), (row.name, where)

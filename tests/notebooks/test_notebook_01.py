@@ -10,10 +10,16 @@ from matplotlib import pyplot, rc_context
 from matplotlib.figure import Figure
 from notebook_code import answered, definitions, follows, shown, tagged
 from scipy.integrate import quad, trapezoid
+from torch import nn
+
+from ganlib.distributions import normal
+from ganlib.games import GAMES
+from ganlib.training import Match
 
 STEM = "01_adversarial_game"
 CONSTANTS = {
     "u", "zero", "novice", "expert", "batches", "settings", "paths", "best_x", "latent_batches", "rng", "points",
+    "NUMBERS", "stream", "forger", "judge", "minibatches", "rounds",
 }  # fmt: skip
 
 
@@ -101,7 +107,65 @@ def test_every_exercise_has_wrong_answers():
 
 
 def test_the_board_follows_its_sliders(book):
-    assert follows(shown(STEM, book)[0])
+    assert follows(shown(STEM, book, 1, of=2)[0])
+
+
+class Shift(nn.Module):
+    """The notebook's generator as a network."""
+
+    latent_dim = 1
+
+    def __init__(self):
+        super().__init__()
+        self.theta = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z):
+        return z + self.theta
+
+
+def test_a_round_in_slow_motion_is_a_round_of_a_match(book):
+    judge = nn.Sequential(nn.Linear(1, 1), nn.Flatten(0))
+    match = Match((Shift(), judge), normal(2), batch_size=3)
+    match.optimisers = {n: torch.optim.SGD(p.parameters(), 0.3) for n, p in match.players.items()}
+    drawn, draw_real, draw_latents = [], match.draw_real, match.draw_latents
+    match.draw_real = lambda: drawn.append(draw_real()[0]) or (drawn[-1],)
+    match.draw_latents = lambda: drawn.append(draw_latents()) or drawn[-1]
+    theta, mine = torch.tensor(0.0, requires_grad=True), torch.tensor([0.7, -0.2], requires_grad=True)
+    judge.load_state_dict({"0.weight": mine[:1, None], "0.bias": mine[1:]})
+    for _ in range(3):
+        drawn.clear()
+        losses = GAMES["minimax"](match)
+        assert len(drawn) == 3
+        steps = [*book["play_round"](theta, mine, *(batch.flatten() for batch in drawn), 0.3)]
+        assert len(steps) == 11
+        assert torch.allclose(mine, torch.cat([p.flatten() for p in judge.parameters()]))
+        assert torch.allclose(theta, match.G.theta)
+        assert torch.allclose(steps[3][2]["V"][0], losses["D"])
+        believed = steps[8][2]["D(G(z))"]  # G's loss in programs: the term of its cost in which G is
+        assert torch.allclose((1 - believed).log().mean(), losses["G"])
+
+
+def test_slow_motion_follows_and_its_steps_lead_downhill(book):
+    buttons, box = shown(STEM, book, 0, of=2)[0].children
+    assert follows(box)
+    number, step, _ = box.children[0].children
+    assert (step.min, step.max) == (1, len(book["rounds"][0])) == (1, 11)
+    assert (number.min, number.max) == (1, len(book["rounds"]))
+    back, forward = buttons.children
+    for button, expected in ((back, 1), (forward, 2), (forward, 3), (back, 2)):
+        button.click()
+        assert step.value == expected
+    step.value = 11
+    forward.click()
+    assert step.value == 11
+    parts = book["diagram"](Figure().subplots())
+    for steps in book["rounds"]:
+        for _, where, known in steps:
+            assert set(where) <= set(parts) and set(known) <= set(book["NUMBERS"])
+        for moved, line in ((5, 0), (10, 1)):
+            cost = steps[moved][2]["V"].split("\n")[line].replace("−", "-")
+            before, after = map(float, cost.split(" = ")[1].split(" → "))
+            assert after <= before
 
 
 @pytest.mark.parametrize(("theta", "w", "b"), [(0.0, 1.0, -1.0), (3.0, -2.0, 5.0), (4.0, 4.0, 8.0)])

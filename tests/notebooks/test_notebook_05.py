@@ -68,7 +68,7 @@ def test_the_board_follows_its_controls():
     names = dict(notebook())
     exec(ast.unparse(body), names)
     controls, picture, message = eval(ast.unparse(last), names).children
-    start, end, t = controls.children
+    start, end, t, _ = controls.children
     drawn = [picture.value]
     for control, value in ((start, 50), (end, 0), (t, 0.0), (t, 1.0)):
         control.value = value

@@ -14,7 +14,7 @@ STEM = "08_wgan"
 
 @functools.cache
 def notebook() -> dict:
-    return definitions(STEM, {"LINE", "GAP", "SIGMA", "PAIR", "DISTANCES", "LOG", "FULL"})
+    return definitions(STEM, {"LINE", "GAP", "SIGMA", "PAIR", "DISTANCES", "LOG", "FULL", "BATCH_1D"})
 
 
 def test_fit_gives_each_critic_of_a_stack_its_own_training():

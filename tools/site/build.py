@@ -289,12 +289,81 @@ def record(path: Path, folder: Path, frames: int, rounds: int) -> dict[str, str]
     return names
 
 
+# ---- the lab, live ---------------------------------------------------------------------------------------------
+
+LIVE = """<div class="live" role="group" aria-label="The lab" data-live>
+<noscript>The lab needs JavaScript. <img src="_static/lab.png" alt="The lab: generated points have found all eight
+blobs of a ring, over the surface of what D believes; beside it the losses and the number of modes covered">
+</noscript></div>
+<link rel="stylesheet" href="_static/lab.css"><script src="_static/lab.js"></script>
+<script src="_static/live.js"></script>
+"""
+
+LEAD = """Press **Play**. Two networks start to learn in this page: *G* makes the vermilion crosses out of noise, *D*
+tells them from the blue circles, and the ground shows what *D* believes. Change anything while it runs.
+"""
+
+LIMITS = """*The lab trains in your browser, by [{lines} lines of JavaScript](engine.md) that the tests hold to PyTorch,
+and nothing leaves this page. Gradient penalty, look-ahead, pictures and several seeds at once are not here: on the
+pages of the notebooks they are recorded runs, and in JupyterLab they are live.*
+"""
+
+ENGINE = """# The engine of the live lab
+
+The lab of the [first page](index.md) trains with this file, the course in one page of plain JavaScript: data, networks,
+their gradients, Adam, five objectives, and the two moves. A test plays each move of it against PyTorch.
+
+```{literalinclude} _static/engine.js
+:language: javascript
+```
+"""
+
+
+def live_settings() -> dict:
+    """What the page's lab takes from the one in Python, for `worker.js`: settings, words and presets. Of the games,
+    those that an objective, k and clipping make; of the rest it offers what `engine.js` can do."""
+    from ganlib.games import DIALS, GAMES
+    from ganlib.lab import run, widget
+
+    games = {
+        name: {"objective": game.objective.name, "k": game.n_critic, "clips": game.constrain is not None}
+        for name, game in GAMES.items()
+        if not game.penalty and not game.unroll_steps
+    }
+    plain = {
+        "data": "ring", "objective": "non-saturating", "lr_g": 1e-3, "lr_d": 1e-3, "k": 1, "c": DIALS["WGAN"].default,
+        "activation": "tanh", "width": 64, "depth": 2, "latent_dim": 16, "seed": 0, "arrows": False, "grid": False,
+    }  # fmt: skip
+    presets = {
+        name: chosen
+        for name, chosen in widget.PRESETS.items()
+        if chosen.keys() <= plain.keys() and chosen.get("objective", "minimax") in games
+    }
+    return {
+        "menus": widget.MENUS, "games": games, "plain": plain, "presets": presets, "order": widget.ORDER,
+        "numbers": {name: (label, kind is int, low, high) for name, (label, kind, low, high) in widget.NUMBERS.items()},
+        "new_run": widget.NEW_RUN, "short": widget.SHORT, "switches": widget.SWITCHES, "history": run.HISTORY,
+        "drawn": widget.DRAWN, "how_to_draw": widget.HOW_TO_DRAW, "smile": widget.SMILE,
+    }  # fmt: skip
+
+
+def live_script() -> str:
+    """The page's part of the live lab, with the worker's as text."""
+    engine, worker, page = (
+        (HERE / "live" / f"{name}.js").read_text() for name in ("engine", "worker", "page")
+    )
+    course, script = json.dumps(live_settings()), json.dumps(engine + worker)
+    return f"{{\nconst COURSE = {course};\nconst SCRIPT = {script};\n{page}}}\n"
+
+
 # ---- pages and slides ------------------------------------------------------------------------------------------
 
 
 def front_page(course: Course) -> str:
-    """The README without what its developers read, with links to the pages and to the slides."""
+    """The live lab, and the README without its picture of it and without what its developers read, with links to the
+    pages and to the slides."""
     text = (ROOT / "README.md").read_text().split("\n## Working on it")[0]
+    text = re.sub(r"(?m)^!\[[^\]]*\]\(\.github/lab\.png\)\n\n\*.*\*\n\n", "", text)
     text = (
         course.linked(text, "index")
         .replace(".github/lab.png", "_static/lab.png")
@@ -304,8 +373,11 @@ def front_page(course: Course) -> str:
         f'<a href="slides/{stem}.html">{number}</a>' for number, stem in course.numbers.items()
     )
     text += f"\n\nEach notebook as slides (arrow keys; Esc shows them all): {slides}.\n"
-    names = "\n".join([*course.numbers.values(), "claims"])
-    return f"{text}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
+    names = "\n".join([*course.numbers.values(), "claims", "engine"])
+    title, rest = text.split("\n", 1)
+    lines = (HERE / "live" / "engine.js").read_text().count("\n")
+    live = f"{title}\n\n{LEAD}\n{LIVE}\n{LIMITS.format(lines=lines)}\n"
+    return f"---\nhide-toc: true\n---\n\n{live}{rest}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
 
 
 def static_files(folder: Path) -> None:
@@ -320,6 +392,7 @@ def static_files(folder: Path) -> None:
         "course.js",
         "favicon.svg",
         "recorded.js",
+        "live/engine.js",
         "slides/slides.css",
         "slides/slides.js",
     ):
@@ -330,6 +403,7 @@ def static_files(folder: Path) -> None:
     assert module.count("export default") == 1
     script = module.replace("export default", "window.lab =")  # a module would not load from a file:// page
     (folder / "lab.js").write_text(f"{{\n{script}\n}}\n")
+    (folder / "live.js").write_text(live_script())
     mathjax = package("sphinx-mathjax-offline") / "static" / "mathjax"
     for part in ("input", "output/chtml/fonts"):
         shutil.copytree(mathjax / part, folder / "mathjax" / part, dirs_exist_ok=True)
@@ -380,6 +454,7 @@ def build(out: Path, paths: list[Path], frames: int = FRAMES, rounds: int = ROUN
         for path in paths:
             nbformat.write(course.prepared(path, labs[path]), source / path.name)
         (source / "index.md").write_text(front_page(course))
+        (source / "engine.md").write_text(ENGINE)
         claims = (ROOT / "notebooks" / "claims.md").read_text()
         (source / "claims.md").write_text(course.linked(claims, "claims"))
         with patch_docutils(), docutils_namespace():

@@ -49,8 +49,8 @@ EARNED = {  # name in ganlib: the notebook that writes it out
     "wasserstein": "07_distances",
     "clip_weights": "08_wgan",
     "gradient_penalty": "08_wgan",
-    "dragan": "08_wgan",
-    "r1": "08_wgan",
+    "dragan": "10_games_and_dynamics",
+    "r1": "10_games_and_dynamics",
     "unroll": "09_unrolled_gan",
 }
 OBJECTIVES_EARNED = {  # name of an objective: the notebook that writes out what is new in it
@@ -192,7 +192,7 @@ def test_wasserstein(n, m, d):
     "name, settings", [("gradient_penalty", (3.0,)), ("dragan", (3.0, 0.2)), ("r1", (3.0,))]
 )
 def test_penalties(name, settings):
-    mine, theirs = written_out("08_wgan", name)[0](*settings), getattr(penalties, name)(*settings)
+    mine, theirs = written_out(EARNED[name], name)[0](*settings), getattr(penalties, name)(*settings)
     for seed in range(3):
         D = mlp_players((2,), seed=seed)[1].double()
         real, fake = torch.randn(2, 32, 2, generator=rng(seed), dtype=torch.float64)

@@ -14,7 +14,7 @@ STEM = "08_wgan"
 
 @functools.cache
 def notebook() -> dict:
-    return definitions(STEM, {"LINE", "GAP", "SIGMA", "PAIR", "DISTANCES", "LOG", "FULL"})
+    return definitions(STEM, {"LINE", "GAP", "SIGMA", "PAIR", "DISTANCES", "LOG", "FULL", "BATCH_1D"})
 
 
 def test_fit_gives_each_critic_of_a_stack_its_own_training():
@@ -56,7 +56,13 @@ RIGHT = [
     (0, "def distance_from_log(d_loss, penalty): return -(d_loss - penalty)"),
     (1, "change_of_d_loss, change_of_g_loss = 0, -3"),
     (2, "def least_lambda(w, excess): return w / excess / 2"),
-    (3, "def judges_alone(D, x):\n    x = x.clone().requires_grad_()\n"
+    (3, "def passes(penalty):\n    still, far = torch.zeros(20_000, 2), torch.full((20_000, 2), 3.0)\n"
+        "    bowl = lambda x: x.square().sum(-1) / 2\n"
+        "    flat = torch.zeros(2, requires_grad=True)\n"
+        "    penalty(lambda x: x @ flat, still, far, rng()).backward()\n"
+        "    costs = [penalty(D, still, far, rng()) for D in (lambda x: x[:, 0], bowl)]\n"
+        "    return costs[0] < 1e-6 and abs(costs[1] - 2.757) < 0.1 and flat.grad.isfinite().all()"),
+    (4, "def judges_alone(D, x):\n    x = x.clone().requires_grad_()\n"
         "    return torch.autograd.grad(D(x)[0], x)[0][1:].abs().max() < 1e-12"),
 ]  # fmt: skip
 WRONG = [
@@ -69,14 +75,20 @@ WRONG = [
     (2, "def least_lambda(w, excess): return 1 / (2 * excess)"),
     (2, "def least_lambda(w, excess): return 10.0"),
     (2, "def least_lambda(w, excess): return w**2 / (2 * excess)"),
-    (3, "def judges_alone(D, x): return True"),
-    (3, "def judges_alone(D, x): return False"),
-    (3, "def judges_alone(D, x): return torch.equal(D(x), D(x))"),
+    (3, "def passes(penalty): return True"),
+    (3, "def passes(penalty): return False"),
     (
         3,
+        "def passes(penalty): return penalty(lambda x: x[:, 0], *torch.randn(2, 99, 2, generator=rng()), rng()) < 1e-6",
+    ),
+    (4, "def judges_alone(D, x): return True"),
+    (4, "def judges_alone(D, x): return False"),
+    (4, "def judges_alone(D, x): return torch.equal(D(x), D(x))"),
+    (
+        4,
         "def judges_alone(D, x): return torch.allclose(D(x)[0], D(x[:1])[0])",
     ),  # batch norm refuses one sample
-    (3, "def judges_alone(D, x): return 'BatchNorm' not in str(D)"),
+    (4, "def judges_alone(D, x): return 'BatchNorm' not in str(D)"),
 ]
 
 

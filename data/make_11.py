@@ -21,7 +21,7 @@ if __name__ == "__main__":
     done = False
     try:
         execute = [sys.executable, ROOT / "tools" / "execute.py", ROOT / "notebooks" / "11_stabilisers.ipynb"]
-        done = subprocess.run(execute, check=False).returncode == 0
+        done = subprocess.run(execute, check=False).returncode == 0 and TABLE.exists()
     finally:
         ASIDE.unlink() if done else ASIDE.replace(TABLE)
     if done:

@@ -180,7 +180,8 @@ class Lab(anywidget.AnyWidget):
             return drawn(self._drawing, extent=(-3.0, 3.0))
         return DATASETS[settings["data"]]()
 
-    def _plain(self, data: str = "ring", objective: str = "non-saturating") -> dict[str, Any]:
+    @staticmethod
+    def _plain(data: str = "ring", objective: str = "non-saturating") -> dict[str, Any]:
         """The settings of Lab(data, objective)."""
         return {
             "data": data, "objective": objective, "lr_g": 1e-3, "lr_d": 1e-3, "k": GAMES[objective].n_critic,

@@ -139,9 +139,8 @@ def test_a_page_shows_its_mathematics_and_pictures_to_everyone(page, served, ste
              broken: [...document.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth).map(i => i.src) })"""
     )
     assert shown == {"failed": 0, "raw": 0, "broken": []}
-    if (
-        stem != WHOLE
-    ):  # axe takes 14 times as long with the tens of thousands of parts of formulas and of code
+    # With the tens of thousands of parts of formulas and of code axe takes 14 times as long.
+    if stem != WHOLE:
         page.evaluate(BARE)
     assert not barriers(page)
 

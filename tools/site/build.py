@@ -330,10 +330,9 @@ def live_settings() -> dict:
         for name, game in GAMES.items()
         if not game.penalty and not game.unroll_steps
     }
-    plain = {
-        "data": "ring", "objective": "non-saturating", "lr_g": 1e-3, "lr_d": 1e-3, "k": 1, "c": DIALS["WGAN"].default,
-        "activation": "tanh", "width": 64, "depth": 2, "latent_dim": 16, "seed": 0, "arrows": False, "grid": False,
-    }  # fmt: skip
+    # Many seeds, and the other games' dials, are not the engine's.
+    others = {"runs", *(dial.name for dial in DIALS.values())} - {DIALS["WGAN"].name}
+    plain = {name: value for name, value in widget.Lab._plain().items() if name not in others}
     presets = {
         name: chosen
         for name, chosen in widget.PRESETS.items()
